@@ -1,0 +1,105 @@
+"""Record a training run as a transparency log, and let anyone judge it by replay.
+
+Record, with one added line, first in the loop's body:
+
+    import polarchive as pol
+
+    trainer = pol.TorchTrainer(model=model, optimizer=optimizer)
+    with pol.Writer("run", trainer, every=100, signer=pol.load_signer("me.key"), seed=0) as log:
+        for batch in loader:
+            log.record(batch)
+            ...  # the loop as it was
+
+Seal, open and judge:
+
+    pol.pack("run", "run.pol")
+    with pol.open("run.pol", trusted=[pol.load_verifier("me.pub")]) as archive:
+        verdict = pol.verify(archive, build, batches, secret=pol.read_secret("run/secret"))
+    print(verdict.result)
+
+`build(header, device)` is the judge's own code and returns a `TorchTrainer(step, model=…, optimizer=…)`;
+`batches(step)` returns the batch of a step. SPEC.md says what the bytes mean, README.md what a verdict means.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from polarchive.errors import FormatError, OpeningError, PolError, TrainerError, TrustError
+
+if TYPE_CHECKING:
+    from polarchive.format.archive import Archive, pack
+    from polarchive.format.archive import open_archive as open
+    from polarchive.format.entry import Header, Hyper
+    from polarchive.format.schema import Schema
+    from polarchive.training.arrays import to_tensors
+    from polarchive.training.trainer import TorchTrainer, Trainer
+    from polarchive.training.writer import Writer
+    from polarchive.trust.keys import load_signer, load_verifier, read_secret
+    from polarchive.verification.policy import Policy
+    from polarchive.verification.selections import Sample, every
+    from polarchive.verification.thresholds import Fixed, Lp, Relative
+    from polarchive.verification.verdict import Verdict
+    from polarchive.verification.verify import verify
+
+__version__ = "0.1.0"
+# Loaded on first use, so that whoever only looks at an archive never waits for torch.
+_WHERE = {
+    "Archive": "format.archive",
+    "Fixed": "verification.thresholds",
+    "Header": "format.entry",
+    "Hyper": "format.entry",
+    "Lp": "verification.thresholds",
+    "Policy": "verification.policy",
+    "Relative": "verification.thresholds",
+    "Sample": "verification.selections",
+    "Schema": "format.schema",
+    "TorchTrainer": "training.trainer",
+    "Trainer": "training.trainer",
+    "Verdict": "verification.verdict",
+    "Writer": "training.writer",
+    "every": "verification.selections",
+    "load_signer": "trust.keys",
+    "load_verifier": "trust.keys",
+    "open": "format.archive",
+    "pack": "format.archive",
+    "read_secret": "trust.keys",
+    "to_tensors": "training.arrays",
+    "verify": "verification.verify",
+}
+_RENAMED = {"open": "open_archive"}
+__all__ = [
+    "Archive",
+    "Fixed",
+    "FormatError",
+    "Header",
+    "Hyper",
+    "Lp",
+    "OpeningError",
+    "PolError",
+    "Policy",
+    "Relative",
+    "Sample",
+    "Schema",
+    "TorchTrainer",
+    "Trainer",
+    "TrainerError",
+    "TrustError",
+    "Verdict",
+    "Writer",
+    "every",
+    "load_signer",
+    "load_verifier",
+    "open",
+    "pack",
+    "read_secret",
+    "to_tensors",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'polarchive' has no attribute {name!r}")
+    value = getattr(import_module(f"polarchive.{_WHERE[name]}"), _RENAMED.get(name, name))
+    globals()[name] = value
+    return value

@@ -1,0 +1,1 @@
+"""SPEC.md in code: bytes only, no torch, no network."""

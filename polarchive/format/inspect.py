@@ -1,0 +1,81 @@
+"""Tell what an archive or run directory says of itself, without verifying it and without reading its states."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from polarchive.format import container, journal
+from polarchive.format.archive import lines_of
+from polarchive.format.entry import End, Entry, Header, Segment
+from polarchive.format.limits import MAX_HEADER
+from polarchive.format.note import LINES
+from polarchive.format.spelling import decode_entry, decode_header
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Hold what was read: the header, counts, and bytes by kind of member. Nothing of it is verified."""
+
+    header: Header
+    segments: int
+    steps: int
+    records: int
+    heads: int
+    stamps: int
+    finished: bool
+    resumes: int
+    stored_states: int
+    raw_bytes: int
+    stored_bytes: int
+    sizes: Mapping[str, int]
+    dropped: int = 0
+
+
+def inspect(path: str | Path) -> Summary:
+    """Return a summary of the archive or run directory at `path`; FormatError if it cannot be read at all."""
+    path = Path(path)
+    return _inspect_run(path) if path.is_dir() else _inspect_sealed(path)
+
+
+def _inspect_sealed(path: Path) -> Summary:
+    parts = container.read(path)
+    with parts.file:
+        header = decode_header(parts.read(container.HEADER, MAX_HEADER))
+        lines = lines_of(parts.blobs[container.ENTRIES])
+        notes = sum(chunk.count(b"\n") for chunk in parts.blobs[container.HEADS].chunks())
+    sizes: dict[str, int] = {}
+    for member in parts.listed.values():
+        kind = member.name[3:].split("-")[0].split(".")[0]
+        sizes[kind] = sizes.get(kind, 0) + member.size
+    stamps = sum(name.startswith("50-stamp-") for name in parts.listed)
+    return _summary(header, lines, notes // LINES, stamps, sizes, path.stat().st_size)
+
+
+def _inspect_run(path: Path) -> Summary:
+    run = journal.read(path)
+    files = sorted((path / journal.STATES).glob("*.safetensors"))
+    sizes = {"journal": (path / journal.JOURNAL).stat().st_size, "state": sum(file.stat().st_size for file in files)}
+    header = decode_header(run.header)
+    return _summary(header, list(run.lines), len(run.notes), 0, sizes, sum(sizes.values()), run.dropped)
+
+
+def _summary(
+    header: Header, lines: list[bytes], heads: int, stamps: int, sizes: dict[str, int], stored: int, dropped: int = 0
+) -> Summary:
+    entries: list[Entry] = [decode_entry(line, f"entry {number}") for number, line in enumerate(lines, 1)]
+    segments = [entry for entry in entries if isinstance(entry, Segment)]
+    return Summary(
+        header=header,
+        segments=len(segments),
+        steps=sum(segment.steps for segment in segments),
+        records=sum(segment.records for segment in segments),
+        heads=heads,
+        stamps=stamps,
+        finished=any(isinstance(entry, End) for entry in entries),
+        resumes=max((segment.epoch for segment in segments), default=0),
+        stored_states=1 + sum(segment.stored for segment in segments),
+        raw_bytes=sizes.get("state", 0),
+        stored_bytes=stored,
+        sizes=sizes,
+        dropped=dropped,
+    )

@@ -1,0 +1,21 @@
+"""Bound every read (SPEC.md, "Limits"): a hostile file costs its reader little."""
+
+from typing import Final
+
+MAX_MEMBERS: Final = 1 << 18
+MAX_INDEX: Final = 64 << 20
+MAX_HEADER: Final = 16 << 20
+MAX_ENTRY: Final = 1 << 20
+MAX_ENTRIES: Final = 1 << 18
+MAX_ROW: Final = 1 << 20
+MAX_STEPS_PER_SEGMENT: Final = 1 << 20
+MAX_NOTE: Final = 1 << 12
+MAX_STAMP: Final = 1 << 16
+MAX_COSIGNATURES: Final = 1 << 16
+MAX_TENSORS: Final = 1 << 17
+MAX_TENSORS_HEADER: Final = 32 << 20
+MAX_NDIM: Final = 16
+MAX_DEPTH: Final = 8
+MAX_TEXT: Final = 1 << 12
+CHUNK: Final = 16 << 20
+COPY: Final = 1 << 20
