@@ -1,0 +1,84 @@
+"""Turn a batch as a loop has it (tensors, tuples, dicts, strings, nested) into named columns over records."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polarchive.format.commitment import Batch, Column, Texts
+from polarchive.format.schema import Schema
+from polarchive.format.tensors import Array
+from polarchive.training.arrays import to_array
+
+ROOT = "batch"
+
+
+def to_batch(batch: object, schema: Schema | None = None) -> Batch:
+    """Return `batch` as columns over its records, and batch-level fields.
+
+    The first field with rows counts the records; fields with as many rows are per record, all others belong to the
+    batch as a whole. With a `schema` its levels decide, so that a coincidence of sizes later in a run changes nothing.
+    TypeError names a value that cannot be committed.
+    """
+    fields = dict(_flatten(batch, ""))
+    levels = {field.name: field.level for field in schema.fields} if schema else {}
+    record = [
+        name for name, field in fields.items() if levels.get(name, "record") == "record" and _rows(field) is not None
+    ]
+    count = _rows(fields[record[0]]) if record else 0
+    columns = {name: fields[name] for name in record if _rows(fields[name]) == count}
+    whole = {name: _whole(field, name) for name, field in fields.items() if name not in columns}
+    return Batch(count or 0, columns, whole)
+
+
+def _flatten(value: Any, name: str) -> Iterator[tuple[str, Column]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flatten(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple) and not _is_column(value):
+        for index, item in enumerate(value):
+            yield from _flatten(item, f"{name}.{index}" if name else str(index))
+    else:
+        yield name or ROOT, _leaf(value, name or ROOT)
+
+
+def _is_column(value: list[Any] | tuple[Any, ...]) -> bool:
+    kinds = {type(item) for item in value}
+    return isinstance(value, list) and kinds in ({str}, {int}, {float}, {bool})
+
+
+def _leaf(value: Any, name: str) -> Column:
+    if isinstance(value, list) and isinstance(value[0], str):
+        return Texts(tuple(item.encode() for item in value))
+    if value is None:
+        return Array("U8", (0,), b"")
+    if isinstance(value, str | bytes):
+        data = value.encode() if isinstance(value, str) else value
+        return Array("U8", (len(data),), data)
+    return to_array(_tensor(value, name), name)
+
+
+def _tensor(value: Any, name: str) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        return torch.from_numpy(np.ascontiguousarray(value)).reshape(np.shape(value))
+    if isinstance(value, float) or (isinstance(value, list) and isinstance(value[0], float)):
+        return torch.tensor(value, dtype=torch.float64)
+    if isinstance(value, int | list):
+        return torch.tensor(value)
+    raise TypeError(f"batch field {name}: a {type(value).__name__} cannot be recorded; give a tensor, number or string")
+
+
+def _rows(field: Column) -> int | None:
+    if isinstance(field, Texts):
+        return len(field.values)
+    return field.shape[0] if field.shape else None
+
+
+def _whole(field: Column, name: str) -> Array:
+    if isinstance(field, Texts):
+        raise TypeError(f"batch field {name}: {len(field.values)} strings, which is not one per record")
+    return field

@@ -1,0 +1,122 @@
+"""Read and set the state and the settings of a torch optimizer by the names of its parameters.
+
+torch's own `load_state_dict` casts what it is given to the parameter's dtype and keeps references to it; both break a
+bit-exact replay, so state is assigned here directly, and copied.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from polarchive.errors import TrainerError
+from polarchive.format.entry import Hyper
+from polarchive.training.values import SEPARATOR, Tree, checked, flatten, restore
+
+IMPOSED: Final = frozenset(
+    ("lr", "momentum", "dampening", "betas", "eps", "weight_decay", "nesterov", "amsgrad", "maximize")
+)
+# How a step is computed, not what: a judge on another device must be free to choose.
+_MEANS: Final = frozenset(("params", "param_names", "foreach", "fused", "capturable", "differentiable"))
+# What schedulers leave behind for themselves; no optimizer reads them.
+_LEFTOVERS: Final = frozenset(("initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum", "swa_lr"))
+_NOT_STATE: Final = IMPOSED | _MEANS | _LEFTOVERS
+
+
+def values(optimizer: Optimizer, name: str, parameters: Mapping[int, str]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the optimizer's state: NAME/PARAMETER/KEY, and NAME/#GROUP/KEY for a group's other values."""
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            yield from flatten(value, SEPARATOR.join((name, parameters[id(parameter)], checked(key, name))))
+    for index, group in enumerate(optimizer.param_groups):
+        for key in sorted(group.keys() - _NOT_STATE):
+            yield from flatten(group[key], SEPARATOR.join((name, f"#{index}", checked(key, name))))
+
+
+def load(optimizer: Optimizer, tree: Tree, parameters: Mapping[int, str]) -> None:
+    """Replace all state of `optimizer` by what one branch of a state's tree holds; TrainerError if it has no place."""
+    known = {parameters[id(parameter)]: parameter for group in optimizer.param_groups for parameter in group["params"]}
+    groups = {f"#{index}": group for index, group in enumerate(optimizer.param_groups)}
+    before = dict(optimizer.state)
+    optimizer.state.clear()
+    for name, branch in _branches(tree):
+        if name in groups:
+            groups[name].update(restore(branch))
+        elif name in known:
+            parameter = known[name]
+            group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
+            optimizer.state[parameter] = _placed(parameter, group, restore(branch), before.get(parameter, {}))
+        else:
+            raise TrainerError(f"the optimizer has no parameter {name}, whose state the record holds")
+
+
+def hyper(optimizer: Optimizer, name: str) -> Hyper:
+    """Return the settings that a replay imposes, as NAME/GROUP/SETTING."""
+    found: dict[str, float | bool | None] = {}
+    for index, group in enumerate(optimizer.param_groups):
+        for key in sorted(IMPOSED & group.keys()):
+            for path, value in _parts(group[key], f"{name}{SEPARATOR}{index}{SEPARATOR}{key}"):
+                found[path] = value.item() if isinstance(value, Tensor) else value
+    return found
+
+
+def impose(optimizer: Optimizer, name: str, settings: Hyper) -> None:
+    """Set the optimizer's settings out of `settings`, which has all of them."""
+    for index, group in enumerate(optimizer.param_groups):
+        for key in IMPOSED & group.keys():
+            group[key] = _imposed(group[key], f"{name}{SEPARATOR}{index}{SEPARATOR}{key}", settings)
+
+
+def require_known(optimizer: Optimizer, name: str, parameters: Mapping[int, str]) -> None:
+    """Raise TypeError if the optimizer updates a tensor that none of the trainer's parts holds."""
+    for index, group in enumerate(optimizer.param_groups):
+        for number, parameter in enumerate(group["params"]):
+            if id(parameter) not in parameters:
+                which = f"parameter {number} of group {index}, of shape {tuple(parameter.shape)}"
+                raise TypeError(f"{name}: {which}, belongs to no part; give the trainer its module too")
+
+
+def _branches(tree: Tree) -> Iterator[tuple[str, Tree]]:
+    for part, below in tree.items():
+        if part.startswith("#") or any(isinstance(value, Tensor) for value in below.values()):
+            yield part, below  # a group, or a parameter that is a part of its own
+        else:
+            for path, branch in below.items():
+                yield f"{part}{SEPARATOR}{path}", branch
+
+
+def _placed(
+    parameter: Tensor, group: Mapping[str, Any], state: dict[str, Any], before: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {key: _place(parameter, group, key, value, before.get(key)) for key, value in state.items()}
+
+
+def _place(parameter: Tensor, group: Mapping[str, Any], key: str, value: Any, before: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_place(parameter, group, key, item, None) for item in value)
+    if not isinstance(value, Tensor):
+        return value
+    if isinstance(before, Tensor) and (before.shape, before.dtype) == (value.shape, value.dtype):
+        return before.copy_(value)  # in place, so that captured graphs keep their addresses
+    on_host = key == "step" and not (group.get("capturable") or group.get("fused"))
+    if on_host or value.shape != parameter.shape:
+        return value.clone() if on_host else value.to(parameter.device, copy=True)
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _parts(item, f"{path}{SEPARATOR}{index}")
+    else:
+        yield path, value
+
+
+def _imposed(current: Any, path: str, settings: Hyper) -> Any:
+    if isinstance(current, list | tuple):
+        return type(current)(_imposed(item, f"{path}{SEPARATOR}{i}", settings) for i, item in enumerate(current))
+    if isinstance(current, Tensor):
+        return current.fill_(settings[path])  # type: ignore[arg-type]
+    return settings[path]
