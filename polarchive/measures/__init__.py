@@ -1,0 +1,1 @@
+"""Pure functions that prover, judge and adversary may all use."""

@@ -1,0 +1,30 @@
+"""Ask where state 0 comes from: a run that starts at a stolen model proves nothing."""
+
+from collections.abc import Iterator
+
+from polarchive.format.tensors import root_of
+from polarchive.training.arrays import to_array
+from polarchive.verification.case import Case
+from polarchive.verification.finding import Finding, Outcome, passed
+
+CHECK = "initial"
+
+
+def initial(case: Case) -> Iterator[Finding]:
+    """Build the trainer from the header's seed and compare all of its state with state 0, bit for bit."""
+    stated = case.archive.header.initial
+    if stated.kind != "seeded":
+        yield Finding(CHECK, Outcome.UNKNOWN, f"state 0 is {stated.kind}: nothing here shows where it comes from")
+        return
+    built = {name: to_array(tensor, name) for name, tensor in case.trainer().save().items()}
+    if root_of(built) == case.archive.root(0):
+        yield passed(CHECK, f"state 0 is what the trainer builds from seed {stated.seed}")
+        return
+    recorded = case.archive.state(0)
+    odd = next(
+        name
+        for name in sorted(built.keys() | recorded.keys())
+        if name not in built or name not in recorded or bytes(built[name].data) != bytes(recorded[name].data)
+    )
+    outcome = Outcome.FAILED if case.same_randomness else Outcome.UNKNOWN
+    yield Finding(CHECK, outcome, f"state 0 is not what the trainer builds from seed {stated.seed}", tensor=odd)

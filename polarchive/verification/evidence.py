@@ -1,0 +1,35 @@
+"""Hold what replaying one segment showed: numbers, no tensors, so that any policy can judge it later."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from polarchive.measures.distance import Distance
+from polarchive.training.values import SEPARATOR
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Hold the distances per tensor between the claimed and the replayed closing state of a segment.
+
+    `refused` says why the replay did not come to a comparison, at which step: an opening that is not the committed
+    batch, or a state that does not fit the trainer. `misfits` are tensors that only one of the two states has, or with
+    another dtype or shape. `same_randomness` is False where this machine draws other random numbers than the recording
+    one did.
+    """
+
+    segment: int
+    first: int
+    steps: int
+    distances: Mapping[str, Distance] = field(default_factory=dict)
+    misfits: tuple[str, ...] = ()
+    refused: str | None = None
+    refused_by: str | None = None
+    refused_at: int | None = None
+    same_randomness: bool = True
+
+
+def kind(name: str) -> str:
+    """Return what tensors are pooled by: their part, the last word of their name, their optimizer key."""
+    part, *path = name.split(SEPARATOR)
+    words = [path[-1]] if len(path) < 2 else path[-2:]
+    return SEPARATOR.join([part, *(word.rsplit(".", 1)[-1] for word in words)])

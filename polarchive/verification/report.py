@@ -1,0 +1,102 @@
+"""Tell a verdict to people, as text, and to programs, as JSON."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from polarchive.verification.finding import Finding, Outcome
+from polarchive.verification.verdict import ACCEPTED, INCONCLUSIVE, Judged, Verdict
+
+_SHOWN = 3
+NOT_SHOWN = (
+    "when it happened: stamps are not judged by this version",
+    "that the data were its owner's, or what they were before the loop fed them",
+    "that no other training leads to an equivalent model (distillation, fine-tuning, permuted copies)",
+)
+
+
+def text(verdict: Verdict) -> Iterator[str]:
+    """Yield the lines of a report: the verdict, what stands against it, the segments, and what was not shown."""
+    replayed, total = len(verdict.judged), verdict.segments
+    yield f"{verdict.result.upper()}: {replayed} of {total} segments replayed, {_count(verdict)}"
+    yield f"archive   {verdict.archive.hex() if verdict.archive else 'a run directory, not sealed'}"
+    yield f"policy    {verdict.policy}"
+    yield f"challenge {verdict.challenge.hex()} from nonce {verdict.nonce.hex()}"
+    for finding in verdict.findings:
+        yield f"  {_mark(finding)} {finding.check}: {_where(finding)}{finding.message}"
+    for judged in verdict.judged:
+        yield from _segment(judged)
+    if 0 < replayed < total:
+        yield f"one bad segment among {total} would be among the replayed with probability {replayed / total:.3g}"
+    if verdict.result in (ACCEPTED, INCONCLUSIVE):
+        yield "not shown: " + "; ".join(NOT_SHOWN)
+
+
+def as_json(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as plain JSON values."""
+    return {
+        "verdict": verdict.result,
+        "reasons": [_finding(finding) for finding in verdict.reasons],
+        "segments": [
+            {
+                "index": judged.index,
+                "start": judged.first,
+                "steps": judged.steps,
+                "accepted": judged.accepted,
+                "errors": {name: number(error) for name, error in judged.errors.items()},
+            }
+            for judged in verdict.judged
+        ],
+        "findings": [_finding(finding) for finding in verdict.all_findings],
+        "archive": verdict.archive.hex() if verdict.archive else None,
+        "policy": verdict.policy,
+        "nonce": verdict.nonce.hex(),
+        "challenge": verdict.challenge.hex(),
+        "total_segments": verdict.segments,
+        "not_shown": list(NOT_SHOWN),
+    }
+
+
+def number(value: float | None) -> float | str | None:
+    """Return a number as JSON can say it: NaN and infinities as words."""
+    return value if value is None or math.isfinite(value) else str(value)
+
+
+def _segment(judged: Judged) -> Iterator[str]:
+    worst = max(judged.errors.items(), key=lambda item: (math.isnan(item[1]), item[1]), default=None)
+    error = f"largest error {worst[1]:.3g} in {worst[0]}" if worst and worst[1] else "every error 0" if worst else ""
+    mark = "ok  " if judged.accepted else "FAIL"
+    yield f"  {mark} segment {judged.index}, steps {judged.first} to {judged.first + judged.steps - 1}: {error}"
+    against = [finding for finding in judged.findings if finding.outcome is not Outcome.PASSED]
+    against.sort(key=lambda finding: -(finding.error or 0.0))
+    for finding in against[:_SHOWN]:
+        yield f"       {finding.check}: {_where(finding)}{finding.message}"
+    if len(against) > _SHOWN:
+        yield f"       and {len(against) - _SHOWN} more"
+
+
+def _mark(finding: Finding) -> str:
+    return {Outcome.PASSED: "ok  ", Outcome.FAILED: "FAIL", Outcome.UNKNOWN: "??  "}[finding.outcome]
+
+
+def _where(finding: Finding) -> str:
+    step = f"step {finding.step}: " if finding.step is not None else ""
+    return step + (f"{finding.tensor}: " if finding.tensor and finding.tensor not in finding.message else "")
+
+
+def _count(verdict: Verdict) -> str:
+    against = len(verdict.reasons)
+    return f"{against} finding{'s' * (against != 1)} against it" if against else "nothing against it"
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "check": finding.check,
+        "outcome": finding.outcome.value,
+        "message": finding.message,
+        "segment": finding.segment,
+        "step": finding.step,
+        "tensor": finding.tensor,
+        "error": number(finding.error),
+        "allowed": number(finding.allowed),
+    }

@@ -1,0 +1,61 @@
+"""Hold what a judge came to, with every finding it rests on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from polarchive.verification.finding import Finding, Outcome
+
+ACCEPTED, REJECTED, INCONCLUSIVE = "accepted", "rejected", "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Hold the findings on one replayed segment, and its error per tensor as the threshold measures it."""
+
+    index: int
+    first: int
+    steps: int
+    findings: tuple[Finding, ...]
+    errors: Mapping[str, float]
+
+    @property
+    def accepted(self) -> bool:
+        """Tell whether something was found and all of it passed."""
+        return bool(self.findings) and all(finding.outcome is Outcome.PASSED for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Hold a verdict on an archive: the findings on the whole of it and on each replayed segment.
+
+    `challenge` and `nonce` let anyone draw the same segments again, out of `segments`; `archive` is the digest of the
+    archive's index, None for a run directory.
+    """
+
+    archive: bytes | None
+    policy: str
+    nonce: bytes
+    challenge: bytes
+    segments: int
+    findings: tuple[Finding, ...]
+    judged: tuple[Judged, ...]
+
+    @property
+    def result(self) -> str:
+        """Return accepted, rejected or inconclusive: one failure rejects, and without a replay nothing is accepted."""
+        outcomes = {finding.outcome for finding in self.all_findings}
+        if Outcome.FAILED in outcomes:
+            return REJECTED
+        if Outcome.UNKNOWN in outcomes or not self.judged or not all(each.findings for each in self.judged):
+            return INCONCLUSIVE
+        return ACCEPTED
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """Return the findings on the archive, then those on its segments."""
+        return (*self.findings, *(finding for each in self.judged for finding in each.findings))
+
+    @property
+    def reasons(self) -> tuple[Finding, ...]:
+        """Return the findings that keep the archive from being accepted."""
+        return tuple(finding for finding in self.all_findings if finding.outcome is not Outcome.PASSED)

@@ -1,0 +1,50 @@
+"""Judge an archive: check it as a whole, replay the selected segments, and say what was found."""
+
+import secrets
+from collections.abc import Callable
+
+from polarchive.format.archive import Archive
+from polarchive.format.challenge import NONCE_SIZE, derive
+from polarchive.verification.case import Batches, Build, Case
+from polarchive.verification.policy import Policy
+from polarchive.verification.replay import replay
+from polarchive.verification.verdict import Judged, Verdict
+
+Progress = Callable[[int, int], None]
+
+
+def verify(
+    archive: Archive,
+    build: Build,
+    batches: Batches,
+    *,
+    policy: Policy | None = None,
+    secret: bytes | None = None,
+    device: str = "cpu",
+    nonce: bytes | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Verdict:
+    """Return the verdict on an open archive.
+
+    `build(header, device)` makes the judge's trainer; `batches(step)` shows the batch of a step as it was recorded (a
+    list of them where gradients accumulate); `secret` opens salted commitments. `nonce` is the judge's 32 random bytes
+    for this run: keep it, so that a retry repeats the challenge. `progress` is told the segments done and in all.
+    Raises FormatError if the archive turns out broken, and what the judge's own code raises.
+    """
+    policy = policy or Policy()
+    nonce = nonce or secrets.token_bytes(NONCE_SIZE)
+    challenge = derive(archive.heads[-1].text, nonce)
+    case = Case.of(archive, build, batches, secret, device)
+    findings = [finding for check in policy.of_archive for finding in check(archive)]
+    findings += [finding for of_case in policy.of_case for finding in of_case(case)]
+    chosen = policy.selection(archive, challenge)
+    trainer, judged = case.trainer(), []
+    for done, index in enumerate(chosen):
+        progress(done, len(chosen))
+        evidence = replay(case, trainer, index)
+        errors = {each.tensor or "all": each.error for each in policy.threshold(evidence)}
+        judged.append(Judged(index, evidence.first, evidence.steps, policy.judge(evidence), errors))
+    progress(len(chosen), len(chosen))
+    return Verdict(
+        archive.digest, repr(policy), nonce, challenge, len(archive.segments), tuple(findings), tuple(judged)
+    )
