@@ -1,0 +1,1 @@
+"""The command `polarc`: one file per command, no logic."""

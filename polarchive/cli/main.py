@@ -1,0 +1,67 @@
+"""Run `polarc`: its commands are loaded when called, and its errors are one line with an exit code."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+import click
+
+from polarchive.cli.exits import Exit, exit_code
+
+COMMANDS: Final = {
+    "inspect": "Tell what an archive or run directory says of itself, unverified.",
+    "keygen": "Make a signing key.",
+    "pack": "Seal a run directory into one file.",
+    "verify": "Check an archive's seal and, with a trainer, replay it.",
+}
+
+
+class _Commands(click.Group):
+    """Load a command's module only when it is called, so that looking at an archive never imports torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"polarchive.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="polarchive")
+def polarc() -> None:
+    """Make a training run provable, and judge such proofs.
+
+    \b
+    Exit codes: 0 accepted or done, 1 rejected, 2 usage or unreadable file,
+    3 broken archive, untrusted key, bad signature or stamp, 4 inconclusive,
+    70 internal error or the judge's own code raising.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit; every error is one line on stderr."""
+    try:
+        code = polarc.main(arguments, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else Exit.OK)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(Exit.USAGE)
+    except Exception as error:
+        click.echo(f"polarc: {one_line(error)}", err=True)
+        sys.exit(exit_code(error))
+
+
+def one_line(error: Exception) -> str:
+    """Return an error as one line; its type too where the message alone would puzzle."""
+    message = " ".join(str(error).split())[:500]
+    return message if exit_code(error) != Exit.INTERNAL else f"{type(error).__name__}: {message}"

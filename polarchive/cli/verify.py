@@ -1,0 +1,80 @@
+"""Check an archive's seal and, with a trainer, replay it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from polarchive.cli.exits import Exit
+from polarchive.format.archive import Archive, open_archive
+from polarchive.trust.keys import load_verifier, read_secret
+
+
+@click.command()
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--key", "keys", type=click.Path(exists=True, dir_okay=False), multiple=True, required=True)
+@click.option("--trainer", help="Your FILE.py:function that returns a trainer; without it the seal alone is checked.")
+@click.option("--batches", help="Your FILE.py:function that returns the batch of a step.")
+@click.option("--secret", type=click.Path(dir_okay=False, path_type=Path), help="The run's secret, if it is salted.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads for the replay.")
+@click.option("--segments", help="Replay only these, as START:STOP.")
+@click.option("--exact", is_flag=True, help="Ask for bit-exact replay (error 0), as on the recording machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(path: Path, keys: tuple[str, ...], as_json: bool, **options: Any) -> int:
+    """Verify the archive or run directory PATH, which a key given by --key must have signed."""
+    with open_archive(path, trusted=[load_verifier(key) for key in keys]) as archive:
+        if not options["trainer"]:
+            return _seal(archive, as_json)
+        if not options["batches"]:
+            raise click.UsageError("--trainer needs --batches, which shows the data of each step")
+        return _replay(archive, as_json, **options)
+
+
+def _seal(archive: Archive, as_json: bool) -> int:
+    archive.seal()
+    facts: dict[str, Any] = {
+        "verdict": None,
+        "reasons": [],
+        "segments": [],
+        "archive": archive.digest.hex() if archive.digest else None,
+        "heads": len(archive.heads),
+    }
+    said = (
+        f"the seal holds: {len(archive.heads)} heads signed by {archive.header.key.name} cover every byte of"
+        f" {len(archive.segments)} segments\nno verdict: nothing was replayed (--trainer FILE.py:function does that)"
+    )
+    click.echo(json.dumps(facts) if as_json else said)
+    return Exit.OK
+
+
+def _replay(archive: Archive, as_json: bool, **options: Any) -> int:
+    import torch
+
+    from polarchive.cli import loading
+    from polarchive.verification import report
+    from polarchive.verification.policy import Policy
+    from polarchive.verification.selections import every
+    from polarchive.verification.thresholds import Fixed, Relative
+    from polarchive.verification.verify import verify
+
+    if options["threads"]:
+        torch.set_num_threads(options["threads"])
+    chosen = loading.segments(options["segments"]) if options["segments"] else every
+    verdict = verify(
+        archive,
+        loading.function(options["trainer"]),
+        loading.function(options["batches"]),
+        policy=Policy(selection=chosen, threshold=Fixed(0.0) if options["exact"] else Relative(0.1)),
+        secret=read_secret(options["secret"]) if options["secret"] else None,
+        device=options["device"],
+        progress=_progress if sys.stderr.isatty() and not as_json else lambda done, total: None,
+    )
+    click.echo(json.dumps(report.as_json(verdict)) if as_json else "\n".join(report.text(verdict)))
+    return {"accepted": Exit.OK, "rejected": Exit.REJECTED, "inconclusive": Exit.INCONCLUSIVE}[verdict.result]
+
+
+def _progress(done: int, total: int) -> None:
+    click.echo(f"\rreplaying segment {done} of {total}" + "\n" * (done == total), err=True, nl=False)
