@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from polarchive.cli.exits import Exit
 from polarchive.format.archive import Archive, open_archive
 from polarchive.trust.keys import load_verifier, read_secret
 
+_MOST_THREADS = 256
+
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
@@ -19,7 +22,10 @@ from polarchive.trust.keys import load_verifier, read_secret
 @click.option("--batches", help="Your FILE.py:function that returns the batch of a step.")
 @click.option("--secret", type=click.Path(dir_okay=False, path_type=Path), help="The run's secret, if it is salted.")
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads for the replay.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; by default as recorded.")
+@click.option(
+    "--model", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A released model to tie in."
+)
 @click.option("--segments", help="Replay only these, as START:STOP.")
 @click.option("--exact", is_flag=True, help="Ask for bit-exact replay (error 0), as on the recording machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -55,25 +61,34 @@ def _replay(archive: Archive, as_json: bool, **options: Any) -> int:
 
     from polarchive.cli import loading
     from polarchive.verification import report
+    from polarchive.verification.checks.released import Released
     from polarchive.verification.policy import Policy
     from polarchive.verification.selections import every
     from polarchive.verification.thresholds import Fixed, Relative
     from polarchive.verification.verify import verify
 
-    if options["threads"]:
-        torch.set_num_threads(options["threads"])
+    torch.set_num_threads(options["threads"] or _recorded_threads(archive) or torch.get_num_threads())
     chosen = loading.segments(options["segments"]) if options["segments"] else every
+    policy = Policy(selection=chosen, threshold=Fixed(0.0) if options["exact"] else Relative(0.1))
+    if options["model"]:
+        policy = replace(policy, of_case=(*policy.of_case, Released(options["model"])))
     verdict = verify(
         archive,
         loading.function(options["trainer"]),
         loading.function(options["batches"]),
-        policy=Policy(selection=chosen, threshold=Fixed(0.0) if options["exact"] else Relative(0.1)),
+        policy=policy,
         secret=read_secret(options["secret"]) if options["secret"] else None,
         device=options["device"],
         progress=_progress if sys.stderr.isatty() and not as_json else lambda done, total: None,
     )
     click.echo(json.dumps(report.as_json(verdict)) if as_json else "\n".join(report.text(verdict)))
     return {"accepted": Exit.OK, "rejected": Exit.REJECTED, "inconclusive": Exit.INCONCLUSIVE}[verdict.result]
+
+
+def _recorded_threads(archive: Archive) -> int | None:
+    """Return how many threads the run says it used: with as many, rounding falls the same way on a like machine."""
+    stated = archive.header.stack.get("threads", "")
+    return int(stated) if stated.isdecimal() and 0 < int(stated[:4]) <= _MOST_THREADS else None
 
 
 def _progress(done: int, total: int) -> None:

@@ -38,3 +38,12 @@ class Policy:
         """Return all findings on one segment."""
         checks: tuple[SegmentCheck, ...] = (*self.of_segment, ReplayError(self.threshold))
         return tuple(finding for check in checks for finding in check(evidence))
+
+    def __str__(self) -> str:
+        checks = ", ".join(map(name_of, (*self.of_archive, *self.of_case, *self.of_segment)))
+        return f"replay {name_of(self.selection)}, allow {name_of(self.threshold)}, check {checks}"
+
+
+def name_of(strategy: object) -> str:
+    """Return how a report names a function or a frozen callable."""
+    return getattr(strategy, "__name__", None) or repr(strategy)

@@ -22,6 +22,7 @@ def text(verdict: Verdict) -> Iterator[str]:
     yield f"archive   {verdict.archive.hex() if verdict.archive else 'a run directory, not sealed'}"
     yield f"policy    {verdict.policy}"
     yield f"challenge {verdict.challenge.hex()} from nonce {verdict.nonce.hex()}"
+    yield f"stack     {_stacks(verdict)}"
     for finding in verdict.findings:
         yield f"  {_mark(finding)} {finding.check}: {_where(finding)}{finding.message}"
     for judged in verdict.judged:
@@ -52,6 +53,8 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "policy": verdict.policy,
         "nonce": verdict.nonce.hex(),
         "challenge": verdict.challenge.hex(),
+        "recorded_on": dict(verdict.recorded_on),
+        "replayed_on": dict(verdict.replayed_on),
         "total_segments": verdict.segments,
         "not_shown": list(NOT_SHOWN),
     }
@@ -60,6 +63,14 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 def number(value: float | None) -> float | str | None:
     """Return a number as JSON can say it: NaN and infinities as words."""
     return value if value is None or math.isfinite(value) else str(value)
+
+
+def _stacks(verdict: Verdict) -> str:
+    before, now = verdict.recorded_on, verdict.replayed_on
+    odd = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+    if not odd:
+        return "the recording one, by its own account"
+    return "; ".join(f"{name} {now.get(name)} (recorded on {before.get(name)})" for name in odd)
 
 
 def _segment(judged: Judged) -> Iterator[str]:

@@ -29,7 +29,7 @@ class Verdict:
     """Hold a verdict on an archive: the findings on the whole of it and on each replayed segment.
 
     `challenge` and `nonce` let anyone draw the same segments again, out of `segments`; `archive` is the digest of the
-    archive's index, None for a run directory.
+    archive's index, None for a run directory. Of the two stacks the first is what the prover says.
     """
 
     archive: bytes | None
@@ -37,6 +37,8 @@ class Verdict:
     nonce: bytes
     challenge: bytes
     segments: int
+    recorded_on: Mapping[str, str]
+    replayed_on: Mapping[str, str]
     findings: tuple[Finding, ...]
     judged: tuple[Judged, ...]
 

@@ -3,8 +3,11 @@
 import secrets
 from collections.abc import Callable
 
+import torch
+
 from polarchive.format.archive import Archive
 from polarchive.format.challenge import NONCE_SIZE, derive
+from polarchive.training import stack
 from polarchive.verification.case import Batches, Build, Case
 from polarchive.verification.policy import Policy
 from polarchive.verification.replay import replay
@@ -46,5 +49,13 @@ def verify(
         judged.append(Judged(index, evidence.first, evidence.steps, policy.judge(evidence), errors))
     progress(len(chosen), len(chosen))
     return Verdict(
-        archive.digest, repr(policy), nonce, challenge, len(archive.segments), tuple(findings), tuple(judged)
+        archive=archive.digest,
+        policy=str(policy),
+        nonce=nonce,
+        challenge=challenge,
+        segments=len(archive.segments),
+        recorded_on=dict(archive.header.stack),
+        replayed_on=stack.describe([torch.device(device)]),
+        findings=tuple(findings),
+        judged=tuple(judged),
     )
