@@ -24,6 +24,7 @@ class Reason(StrEnum):
     SIGNATURE = "signature"  # a signature does not verify
     HEAD = "head"  # a head does not fit the entries
     PROOF = "proof"  # a Merkle proof does not verify
+    CODING = "coding"  # a coded state's streams are malformed
     JOURNAL = "journal"  # a run directory's journal is damaged before its tail
 
 

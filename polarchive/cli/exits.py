@@ -1,10 +1,15 @@
 """Fix what each exit code means."""
 
+import traceback
 from enum import IntEnum
+from pathlib import Path
+from typing import Final
 
 import click
 
 from polarchive.errors import FormatError, PolError
+
+JUDGE: Final = "_judge_"  # begins the name of a module that holds the judge's own code
 
 
 class Exit(IntEnum):
@@ -20,8 +25,17 @@ class Exit(IntEnum):
 
 def exit_code(error: BaseException) -> Exit:
     """Return the exit code for an error that ends a command."""
+    if judges_line(error):
+        return Exit.INTERNAL
     if isinstance(error, FormatError):
         return Exit.BROKEN
     if isinstance(error, PolError | click.ClickException | click.Abort | OSError):
         return Exit.USAGE
     return Exit.INTERNAL
+
+
+def judges_line(error: BaseException) -> str | None:
+    """Return the innermost line of the judge's own code that an error came through, if it came through any."""
+    frames = traceback.walk_tb(error.__traceback__)
+    own = [(frame, line) for frame, line in frames if str(frame.f_globals.get("__name__")).startswith(JUDGE)]
+    return f"{Path(own[-1][0].f_code.co_filename).name} line {own[-1][1]}" if own else None

@@ -8,11 +8,8 @@ from typing import Any
 
 import click
 
+from polarchive.cli.exits import JUDGE
 from polarchive.verification.selections import Range
-
-
-class JudgeCodeError(Exception):
-    """Report that the judge's own code raised, and where."""
 
 
 def function(reference: str) -> Callable[..., Any]:
@@ -25,19 +22,7 @@ def function(reference: str) -> Callable[..., Any]:
     found = getattr(_module(file), name, None)
     if not callable(found):
         raise click.UsageError(f"{reference}: {file} has no function {name}")
-    return guarded(found, reference)
-
-
-def guarded(call: Callable[..., Any], reference: str) -> Callable[..., Any]:
-    """Return `call` with its exceptions turned into JudgeCodeError, one line that says where."""
-
-    def guard(*arguments: Any) -> Any:
-        try:
-            return call(*arguments)
-        except Exception as error:
-            raise JudgeCodeError(f"{reference}: {_place(error)}: {type(error).__name__}: {error}") from error
-
-    return guard
+    return found  # type: ignore[no-any-return]
 
 
 def segments(text: str) -> Range:
@@ -52,16 +37,9 @@ def segments(text: str) -> Range:
 
 
 def _module(file: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"_judge_{file.stem}", file)
+    spec = importlib.util.spec_from_file_location(JUDGE + file.stem, file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    guarded(spec.loader.exec_module, str(file))(module)
+    spec.loader.exec_module(module)
     return module
-
-
-def _place(error: Exception) -> str:
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    return f"{Path(frame.tb_frame.f_code.co_filename).name} line {frame.tb_lineno}" if frame else "unknown place"

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from polarchive.cli.exits import Exit, exit_code
+from polarchive.cli.exits import Exit, exit_code, judges_line
 
 COMMANDS: Final = {
     "inspect": "Tell what an archive or run directory says of itself, unverified.",
@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """Return an error as one line; its type too where the message alone would puzzle."""
+    """Return an error as one line; its type and place too where the message alone would puzzle."""
     message = " ".join(str(error).split())[:500]
-    return message if exit_code(error) != Exit.INTERNAL else f"{type(error).__name__}: {message}"
+    if exit_code(error) != Exit.INTERNAL:
+        return message
+    return ": ".join(filter(None, (judges_line(error), type(error).__name__, message)))

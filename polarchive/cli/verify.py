@@ -88,7 +88,7 @@ def _replay(archive: Archive, as_json: bool, **options: Any) -> int:
 def _recorded_threads(archive: Archive) -> int | None:
     """Return how many threads the run says it used: with as many, rounding falls the same way on a like machine."""
     stated = archive.header.stack.get("threads", "")
-    return int(stated) if stated.isdecimal() and 0 < int(stated[:4]) <= _MOST_THREADS else None
+    return int(stated) if stated.isdecimal() and len(stated) < 4 and 0 < int(stated) <= _MOST_THREADS else None
 
 
 def _progress(done: int, total: int) -> None:

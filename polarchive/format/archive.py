@@ -6,12 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from polarchive.errors import FormatError, Reason, SignatureError
-from polarchive.format import container, journal, log, note, tensors
+from polarchive.errors import DigestError, FormatError, OpeningError, Reason, SignatureError
+from polarchive.format import container, journal, log, merkle, note, storage, tensors
 from polarchive.format.blob import Blob
 from polarchive.format.container import Container
 from polarchive.format.entry import End, Header, Segment
-from polarchive.format.limits import MAX_ENTRY, MAX_HEADER, MAX_NOTE
+from polarchive.format.limits import (
+    MAX_COSIGNATURES,
+    MAX_DATASET,
+    MAX_ENTRIES,
+    MAX_ENTRY,
+    MAX_HEADER,
+    MAX_NOTE,
+    MAX_STAMP,
+)
 from polarchive.format.note import Head, VerifierKey
 from polarchive.format.tensors import Array, Buffer
 
@@ -25,6 +33,9 @@ class Source(Protocol):
     @contextmanager
     def state(self, index: int, root: bytes) -> Iterator[Blob]:
         """Open state `index`, which is committed by `root`."""
+
+    def dataset(self) -> bytes:
+        """Return the leaf digests of a dataset in indexed mode."""
 
     def seal(self) -> None:
         """Check every byte that is not checked where it is read."""
@@ -46,7 +57,10 @@ class Archive:
         self.dropped = dropped
         self._log = checked
         self._source = source
+        self._last: tuple[int, dict[str, Array]] = (-1, {})  # a replay reads states in order, and codings build on it
         self._offsets = _running(segment.rows.size for segment in checked.segments)
+        commitment = checked.header.commitment
+        self._leaves = log.check_dataset(commitment, source.dataset()) if commitment.mode == "indexed" else ()
 
     @property
     def header(self) -> Header:
@@ -84,14 +98,28 @@ class Archive:
     def steps(self, index: int) -> tuple[log.Step, ...]:
         """Return the steps of segment `index`; FormatError unless its rows are the committed ones."""
         segment = self.segments[index]
-        return log.check_rows(self.header, segment, self._source.rows(segment, self._offsets[index]))
+        return log.check_rows(self.header, segment, self._source.rows(segment, self._offsets[index]), self._leaves)
 
     def state(self, index: int) -> dict[str, Array]:
-        """Return state `index` (-1: the last); DigestError unless it has its committed root."""
-        index = index if index >= 0 else len(self.segments) + 1 + index
-        root = self.root(index)
-        with self._source.state(index, root) as blob:
-            return tensors.read_state(blob, root)
+        """Return state `index` (-1: the last); DigestError unless it is the committed one.
+
+        OpeningError if it is committed by its root and not stored.
+        """
+        return self._state(index if index >= 0 else len(self.segments) + 1 + index, 0)
+
+    def _state(self, index: int, depth: int) -> dict[str, Array]:
+        if self._last[0] == index:
+            return dict(self._last[1])
+        if not self.is_stored(index):
+            raise OpeningError(f"state {index} is committed by its root only, and was not shown")
+        with self._source.state(index, self.root(index)) as blob:
+            state = storage.read(index, blob, self._state, depth, sum(spec.nbytes for spec in self.header.layout))
+            if tensors.root_of(state) != self.root(index):
+                raise DigestError(Reason.STATE, blob.place, "the state differs from its committed root")
+        if index == 0 and tensors.layout_of(state) != self.header.layout:
+            raise FormatError(Reason.STATE, "header", "its layout is not that of state 0")
+        self._last = index, {name: _read_only(array) for name, array in state.items()}
+        return dict(self._last[1])
 
     def seal(self) -> None:
         """Read and check every byte; raise FormatError if one differs from its commitment."""
@@ -111,9 +139,14 @@ class Archive:
             (self._source.rows(segment, self._offsets[segment.index]) for segment in self.segments),
         )
         yield container.HEADS, self.notes
-        for index in filter(self.is_stored, range(len(self.segments) + 1)):
-            with self._source.state(index, self.root(index)) as blob:
-                yield container.state_name(index), blob.chunks()
+        if self.header.commitment.mode == "indexed":
+            yield container.DATASET, self._leaves
+        before: dict[str, Array] | None = None
+        for index in range(len(self.segments) + 1):
+            state = self.state(index) if self.is_stored(index) else None
+            if state is not None:
+                yield storage.member(index, state, before)
+            before = state
 
     def close(self) -> None:
         """Close the files."""
@@ -138,7 +171,11 @@ class _Sealed:
 
     @contextmanager
     def state(self, index: int, root: bytes) -> Iterator[Blob]:
-        yield self.parts.blobs[container.state_name(index)]
+        name = container.coded_name(index)
+        yield self.parts.blobs[name if name in self.parts.blobs else container.state_name(index)]
+
+    def dataset(self) -> bytes:
+        return bytes(self.parts.blobs[container.DATASET].bounded(merkle.SIZE * MAX_DATASET))
 
     def seal(self) -> None:
         for name in self.parts.blobs:
@@ -163,6 +200,9 @@ class _Recorded:
     def state(self, index: int, root: bytes) -> Iterator[Blob]:
         with self.run.state(root) as blob:
             yield blob
+
+    def dataset(self) -> bytes:
+        return self.run.dataset()
 
     def seal(self) -> None:
         pass  # every part of a run directory is checked where it is read
@@ -210,26 +250,30 @@ def _open_sealed(path: Path) -> Archive:
 
 
 def _open_run(path: Path) -> Archive:
-    if not (path / journal.JOURNAL).is_file():
-        raise FormatError(Reason.JOURNAL, str(path), "not a run directory: it has no journal")
     run = journal.read(path)
     return Archive(path, log.check(run.header, run.lines, run.notes), _Recorded(run), None, run.dropped)
 
 
 def lines_of(blob: Blob) -> list[bytes]:
     """Return the lines of the entries member; FormatError if they are too many bytes or the last one is not ended."""
-    lines = bytes(blob.bounded(256 * MAX_ENTRY)).split(b"\n")
+    data = bytes(blob.bounded(256 * MAX_ENTRY))
+    if data.count(b"\n") >= MAX_ENTRIES:
+        raise FormatError(Reason.LIMIT, blob.place, f"more than {MAX_ENTRIES} entries")
+    lines = data.split(b"\n")
     if lines.pop():
         raise FormatError(Reason.ENTRY, blob.place, "the last entry has no line end")
     return lines
 
 
 def _check_members(checked: log.Log, parts: Container) -> None:
-    states = [container.state_name(0)]
-    states += [container.state_name(segment.index + 1) for segment in checked.segments if segment.stored]
+    stored = [0, *(segment.index + 1 for segment in checked.segments if segment.stored)]
+    states = [name if (name := container.coded_name(i)) in parts.listed else container.state_name(i) for i in stored]
     indexed = [container.DATASET] if checked.header.commitment.mode == "indexed" else []
     sizes = {f"{head.size:010}" for head in checked.heads}
     for name in parts.listed.keys() - {*container.REQUIRED, container.INDEX, *states, *indexed}:
+        limit = MAX_STAMP if name.startswith("50") else MAX_COSIGNATURES
+        if parts.listed[name].size > limit:
+            raise FormatError(Reason.LIMIT, name, f"{parts.listed[name].size} bytes, at most {limit} are allowed")
         if name[:2] not in ("50", "60") or name.split("-")[2][:10] not in sizes:
             raise FormatError(Reason.MEMBER, name, "no entry or head has this member")
     for name in {*states, *indexed} - parts.listed.keys():
@@ -237,6 +281,10 @@ def _check_members(checked: log.Log, parts: Container) -> None:
     rows = sum(segment.rows.size for segment in checked.segments)
     if parts.listed[container.ROWS].size != rows:
         raise FormatError(Reason.ROWS, container.ROWS, f"not the {rows} bytes that the segments commit to")
+
+
+def _read_only(array: Array) -> Array:
+    return Array(array.dtype, array.shape, memoryview(array.data).toreadonly())
 
 
 def _running(sizes: Iterable[int]) -> list[int]:

@@ -79,7 +79,7 @@ class Salts:
 
 def index_salt(secret: bytes | None, index: int) -> bytes:
     """Return the salt of record `index` of a dataset in indexed mode."""
-    return hmac.digest(secret, INDEX + index.to_bytes(8, "big"), "sha256") if secret else bytes(SALT_SIZE)
+    return hmac.digest(secret, INDEX + index.to_bytes(8, "big"), "sha256") if secret is not None else bytes(SALT_SIZE)
 
 
 def leaves(batch: Batch, salts: bytes) -> Iterator[merkle.Digest]:

@@ -28,7 +28,7 @@ INDEX: Final = "zz-index.json"
 REQUIRED: Final = (HEADER, ENTRIES, ROWS, HEADS)
 NAME: Final = re.compile(
     "00-header[.]json|10-entries[.]jsonl|20-rows[.]jsonl|30-heads[.]txt|40-dataset[.]bin"
-    "|50-stamp-[0-9]{10}-[0-9]{3}[.]tsr|60-cosignatures-[0-9]{10}[.]txt|70-state-[0-9]{10}[.]safetensors"
+    "|50-stamp-[0-9]{10}-[0-9]{3}[.]tsr|60-cosignatures-[0-9]{10}[.]txt|70-state-[0-9]{10}[.](coded|safetensors)"
 )
 _index: Final = f.sequence(
     f.fields(Listed, name=f.text, size=f.u64, crc32=f.u64, sha256=f.digest),
@@ -39,6 +39,11 @@ _index: Final = f.sequence(
 def state_name(index: int) -> str:
     """Return the member name of state `index`."""
     return f"70-state-{index:010}.safetensors"
+
+
+def coded_name(index: int) -> str:
+    """Return the member name of state `index` where it is stored as a difference."""
+    return f"70-state-{index:010}.coded"
 
 
 def stamp_name(size: int, number: int) -> str:

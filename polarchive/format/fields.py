@@ -1,7 +1,7 @@
 """Describe the fields of an entry once, for both directions (SPEC.md, "Entries").
 
-A codec is a pair of functions between a Python value and its JSON. Reading checks everything; writing checks by
-reading back what it wrote.
+A codec is a pair of functions between a Python value and its JSON. Both check: what a writer would write and no reader
+would take is a ValueError where it is written.
 """
 
 import math
@@ -41,6 +41,15 @@ def _read_u64(value: Json) -> int:
     return number
 
 
+def _write_u64(value: int) -> Json:
+    _expect(0 <= value < 1 << 64, "a number of 64 bits")
+    return str(value)
+
+
+def _write_text(value: str) -> Json:
+    return _read_text(value)
+
+
 def _read_text(value: Json) -> str:
     _expect(isinstance(value, str) and is_printable(value) and len(value) <= MAX_TEXT, "a printable ASCII string")
     return str(value)
@@ -56,6 +65,7 @@ def _write_setting(value: float | bool | None) -> Json:
         return value
     if isinstance(value, int):
         return f"i{value}"
+    _expect(math.isfinite(value), "a finite float")
     return "f" + struct.pack(">d", value).hex()
 
 
@@ -72,8 +82,8 @@ def _read_setting(value: Json) -> float | bool | None:
     return number
 
 
-u64: Final[Codec[int]] = Codec(str, _read_u64)
-text: Final[Codec[str]] = Codec(lambda value: value, _read_text)
+u64: Final[Codec[int]] = Codec(_write_u64, _read_u64)
+text: Final[Codec[str]] = Codec(_write_text, _read_text)
 boolean: Final[Codec[bool]] = Codec(lambda value: value, _read_bool)
 setting: Final[Codec[float | bool | None]] = Codec(_write_setting, _read_setting)
 
@@ -89,7 +99,11 @@ def hexadecimal(size: int) -> Codec[bytes]:
         )
         return bytes.fromhex(str(value))
 
-    return Codec(bytes.hex, read)
+    def write(value: bytes) -> Json:
+        _expect(len(value) == size, f"{size} bytes")
+        return value.hex()
+
+    return Codec(write, read)
 
 
 digest: Final = hexadecimal(32)

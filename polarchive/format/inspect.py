@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from polarchive.format import container, journal
+from polarchive.format import container, journal, storage
 from polarchive.format.archive import lines_of
+from polarchive.format.blob import Blob
 from polarchive.format.entry import End, Entry, Header, Segment
 from polarchive.format.limits import MAX_HEADER
 from polarchive.format.note import LINES
@@ -42,25 +43,40 @@ def _inspect_sealed(path: Path) -> Summary:
     with parts.file:
         header = decode_header(parts.read(container.HEADER, MAX_HEADER))
         lines = lines_of(parts.blobs[container.ENTRIES])
+        raw = sum(storage.raw_size(blob) for name, blob in parts.blobs.items() if name.startswith("70-state-"))
         notes = sum(chunk.count(b"\n") for chunk in parts.blobs[container.HEADS].chunks())
     sizes: dict[str, int] = {}
     for member in parts.listed.values():
         kind = member.name[3:].split("-")[0].split(".")[0]
         sizes[kind] = sizes.get(kind, 0) + member.size
     stamps = sum(name.startswith("50-stamp-") for name in parts.listed)
-    return _summary(header, lines, notes // LINES, stamps, sizes, path.stat().st_size)
+    return _summary(header, lines, notes // LINES, stamps, raw, sizes, path.stat().st_size)
 
 
 def _inspect_run(path: Path) -> Summary:
     run = journal.read(path)
     files = sorted((path / journal.STATES).glob("*.safetensors"))
     sizes = {"journal": (path / journal.JOURNAL).stat().st_size, "state": sum(file.stat().st_size for file in files)}
+    raw = sum(map(_raw_size, files))
     header = decode_header(run.header)
-    return _summary(header, list(run.lines), len(run.notes), 0, sizes, sum(sizes.values()), run.dropped)
+    return _summary(header, list(run.lines), len(run.notes), 0, raw, sizes, sum(sizes.values()), run.dropped)
+
+
+def _raw_size(path: Path) -> int:
+    blob = Blob.of(path)
+    with blob.file:
+        return storage.raw_size(blob)
 
 
 def _summary(
-    header: Header, lines: list[bytes], heads: int, stamps: int, sizes: dict[str, int], stored: int, dropped: int = 0
+    header: Header,
+    lines: list[bytes],
+    heads: int,
+    stamps: int,
+    raw: int,
+    sizes: dict[str, int],
+    stored: int,
+    dropped: int = 0,
 ) -> Summary:
     entries: list[Entry] = [decode_entry(line, f"entry {number}") for number, line in enumerate(lines, 1)]
     segments = [entry for entry in entries if isinstance(entry, Segment)]
@@ -74,7 +90,7 @@ def _summary(
         finished=any(isinstance(entry, End) for entry in entries),
         resumes=max((segment.epoch for segment in segments), default=0),
         stored_states=1 + sum(segment.stored for segment in segments),
-        raw_bytes=sizes.get("state", 0),
+        raw_bytes=raw,
         stored_bytes=stored,
         sizes=sizes,
         dropped=dropped,

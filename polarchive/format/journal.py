@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from polarchive.errors import FormatError, Reason, RecordingError
-from polarchive.format import container, tensors
+from polarchive.format import container, merkle, tensors
 from polarchive.format.blob import Blob
-from polarchive.format.limits import MAX_HEADER, MAX_ROW
+from polarchive.format.limits import MAX_DATASET, MAX_HEADER, MAX_ROWS
 from polarchive.format.tensors import Array
 
 MAGIC: Final = b"polarchive/v1/journal\n"
 JOURNAL: Final = "journal"
 SECRET: Final = "secret"
 STATES: Final = "states"
+DATASET: Final = "dataset"
 HEADER, ROWS, ENTRY, HEAD = b"H", b"R", b"E", b"N"
 _CHECK: Final = 8
-_MAX_FRAME: Final = max(MAX_HEADER, MAX_ROW << 8)
+_MAX_FRAME: Final = max(MAX_HEADER, MAX_ROWS)
 
 
 def frame(kind: bytes, payload: bytes) -> bytes:
@@ -60,6 +61,8 @@ class Journal:
 
     def append(self, kind: bytes, payload: bytes) -> None:
         """Add one frame; it is durable after the next `sync`."""
+        if len(payload) > _MAX_FRAME:
+            raise RecordingError(f"{self.folder}: {len(payload)} bytes in one entry; take fewer steps per segment")
         self._file.write(frame(kind, payload))
 
     def sync(self) -> None:
@@ -102,16 +105,27 @@ class Run:
         with blob.file:
             yield blob
 
+    def dataset(self) -> bytes:
+        """Return the leaf digests of the dataset of a run in indexed mode."""
+        path = self.folder / DATASET
+        if not path.exists():
+            raise FormatError(Reason.DIGEST, str(path), "the dataset is missing from the run directory")
+        blob = Blob.of(path)
+        with blob.file:
+            return bytes(blob.bounded(merkle.SIZE * MAX_DATASET))
+
 
 def read(folder: Path) -> Run:
     """Return what the journal of `folder` says; a torn tail and entries after the last head are counted and dropped."""
     header, lines, rows, notes = b"", [], [], []
+    if not (folder / JOURNAL).is_file():
+        raise FormatError(Reason.JOURNAL, str(folder), "not a run directory: it has no journal")
     signed = (0, 0)  # entries, and bytes of the journal, that the last head covers
     with (folder / JOURNAL).open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise FormatError(Reason.JOURNAL, str(folder / JOURNAL), "not a polarchive journal")
         for kind, payload in _frames(file):
-            if kind == HEADER:
+            if kind == HEADER and not header:
                 header = payload
             elif kind == ROWS:
                 rows.append(payload)
@@ -120,6 +134,10 @@ def read(folder: Path) -> Run:
             elif kind == HEAD:
                 notes.append(payload)
                 signed = (len(lines), file.tell())
+            else:
+                raise FormatError(
+                    Reason.JOURNAL, str(folder / JOURNAL), f"a second header, or a frame of kind {kind!r}"
+                )
         size = file.seek(0, os.SEEK_END)
     if not header or not notes:
         raise FormatError(Reason.JOURNAL, str(folder / JOURNAL), "nothing is recorded yet")

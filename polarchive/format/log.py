@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from polarchive.errors import FormatError, Reason, TrustError
+from polarchive.errors import DigestError, FormatError, Reason, TrustError
 from polarchive.format import merkle, note
 from polarchive.format.commitment import BatchRow
-from polarchive.format.entry import End, Entry, Header, Hyper, Segment, StepRow
+from polarchive.format.entry import Commitment, End, Entry, Header, Hyper, Segment, StepRow
 from polarchive.format.limits import MAX_ENTRIES
 from polarchive.format.note import Head
 from polarchive.format.spelling import decode_entry, decode_header, decode_row
@@ -47,7 +47,15 @@ def check(header: bytes, lines: Sequence[bytes], notes: Iterable[bytes]) -> Log:
     return Log((header, *lines), opening, segments, end, heads, signed)
 
 
-def check_rows(header: Header, segment: Segment, data: bytes) -> tuple[Step, ...]:
+def check_dataset(commitment: Commitment, data: bytes) -> tuple[merkle.Digest, ...]:
+    """Return the leaf digests of a dataset in indexed mode; DigestError unless they are the committed ones."""
+    leaves = tuple(data[start : start + merkle.SIZE] for start in range(0, len(data), merkle.SIZE))
+    if len(data) != merkle.SIZE * (commitment.size or 0) or merkle.root(leaves) != commitment.root:
+        raise DigestError(Reason.DIGEST, "dataset", "the leaf digests are not those that the header commits to")
+    return leaves
+
+
+def check_rows(header: Header, segment: Segment, data: bytes, leaves: Sequence[merkle.Digest] = ()) -> tuple[Step, ...]:
     """Return the steps of a segment out of the bytes of its rows; FormatError unless they are the committed ones."""
     place = f"segment {segment.index} rows"
     lines = data.split(b"\n")
@@ -57,6 +65,8 @@ def check_rows(header: Header, segment: Segment, data: bytes) -> tuple[Step, ...
         raise FormatError(Reason.ROWS, place, "the rows differ from their committed root")
     rows = [decode_row(line, place) for line in lines]
     _check_steps(header, segment, rows, place)
+    if header.commitment.mode == "indexed":
+        _check_indices(rows, leaves, place)
     return _with_hyper(segment, rows)
 
 
@@ -123,6 +133,15 @@ def _check_steps(header: Header, segment: Segment, rows: Sequence[StepRow], plac
         raise FormatError(Reason.ROWS, place, "indices belong to indexed mode, and only there")
     if any(batch.indices is not None and len(batch.indices) != batch.count for batch in batches):
         raise FormatError(Reason.ROWS, place, "not one index per record")
+
+
+def _check_indices(rows: Sequence[StepRow], leaves: Sequence[merkle.Digest], place: str) -> None:
+    for batch in (batch for row in rows for batch in row.batches):
+        indices = batch.indices or ()
+        if any(index >= len(leaves) for index in indices):
+            raise FormatError(Reason.ROWS, place, f"an index beyond the dataset's {len(leaves)} records")
+        if merkle.root(leaves[index] for index in indices) != batch.root:
+            raise FormatError(Reason.ROWS, place, "a batch root is not that of the records it names")
 
 
 def _with_hyper(segment: Segment, rows: Sequence[StepRow]) -> tuple[Step, ...]:

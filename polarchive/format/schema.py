@@ -17,6 +17,7 @@ NUMPY: Final[Mapping[str, str]] = {
     **{f"I{8 * size}": f"<i{size}" for size in (1, 2, 4, 8)},
     **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
 }
+BOUNDED: Final = NUMPY.keys() | {"BF16"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,19 @@ from typing import Final
 from polarchive.errors import FormatError, Reason
 from polarchive.format import fields as f
 from polarchive.format.canonical import Json, decode, encode
-from polarchive.format.commitment import BatchRow, is_dtype
+from polarchive.format.commitment import TEXT, BatchRow, is_dtype
 from polarchive.format.entry import VERSION, Commitment, End, Entry, Header, Initial, Rows, Segment, StepRow
 from polarchive.format.limits import (
     MAX_ENTRY,
     MAX_HEADER,
     MAX_NDIM,
     MAX_ROW,
+    MAX_ROWS,
     MAX_STEPS_PER_SEGMENT,
     MAX_TENSORS,
 )
 from polarchive.format.note import VerifierKey
-from polarchive.format.schema import Field, Schema
+from polarchive.format.schema import BOUNDED, Field, Schema
 from polarchive.format.tensors import Layout, Spec, check_spec, in_order
 
 
@@ -58,6 +59,8 @@ def decode_entry(data: bytes, place: str) -> Entry:
     segment = f.read(_segment, _untagged(value, "segment", place), place)
     if not 0 < segment.steps <= MAX_STEPS_PER_SEGMENT:
         raise FormatError(Reason.LIMIT, place, f"a segment of {segment.steps} steps")
+    if segment.rows.size > MAX_ROWS:
+        raise FormatError(Reason.LIMIT, place, f"{segment.rows.size} bytes of rows, at most {MAX_ROWS} are allowed")
     return segment
 
 
@@ -108,6 +111,10 @@ def _read_field(value: Json) -> Field:
     field = _fields_of_field.read(value)
     if not is_dtype(field.dtype):
         raise ValueError(f"field {field.name}: an unknown dtype")
+    if not field.name or (field.dtype == TEXT and (field.level, field.shape) != ("record", ())):
+        raise ValueError(f"field {field.name}: without a name, or strings that are not one per record")
+    if (field.low, field.high) != (None, None) and field.dtype not in BOUNDED:
+        raise ValueError(f"field {field.name}: {field.dtype} has no bounds")
     return field
 
 
@@ -124,10 +131,10 @@ def _read_spec(value: Json) -> Spec:
 
 
 def _read_layout(value: Json) -> Layout:
-    specs = f.sequence(f.Codec(_fields_of_spec.write, _read_spec), MAX_TENSORS).read(value)
-    if specs != in_order(specs) or len({spec.name for spec in specs}) != len(specs):
+    found = specs.read(value)
+    if found != in_order(found) or len({spec.name for spec in found}) != len(found):
         raise ValueError("expected tensors in the order of storage, each once")
-    return specs
+    return found
 
 
 def _read_commitment(value: Json) -> Commitment:
@@ -147,6 +154,7 @@ def _read_initial(value: Json) -> Initial:
 
 
 _fields_of_spec: Final = f.fields(Spec, name=f.text, dtype=f.text, shape=f.sequence(f.u64, MAX_NDIM))
+specs: Final = f.sequence(f.Codec(_fields_of_spec.write, _read_spec), MAX_TENSORS)
 _fields_of_field: Final = f.fields(
     Field,
     name=f.text,
@@ -180,7 +188,7 @@ _header: Final = f.fields(
     micro=f.u64,
     schema=f.Codec(lambda schema: [_fields_of_field.write(field) for field in schema.fields], _read_schema),
     commitment=f.Codec(_fields_of_commitment.write, _read_commitment),
-    layout=f.Codec(lambda layout: [_fields_of_spec.write(spec) for spec in layout], _read_layout),
+    layout=f.Codec(specs.write, _read_layout),
     root=f.digest,
     initial=f.Codec(_fields_of_initial.write, _read_initial),
     source=f.optional(f.digest),

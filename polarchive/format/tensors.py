@@ -140,8 +140,7 @@ def read(blob: Blob) -> Iterator[tuple[Spec, bytearray]]:
     offset = blob.size - sum(spec.nbytes for spec in layout)
     for spec in layout:
         data = blob.read(offset, spec.nbytes)
-        if spec.dtype == "BOOL" and data.translate(None, b"\x00\x01"):
-            raise FormatError(Reason.TENSORS, blob.place, f"{spec.name}: a bool that is neither 0 nor 1")
+        require_bools(spec, data, blob.place)
         yield spec, data
         offset += spec.nbytes
 
@@ -152,6 +151,12 @@ def read_state(blob: Blob, expected: merkle.Digest) -> dict[str, Array]:
     if root_of(state) != expected:
         raise DigestError(Reason.STATE, blob.place, "the state differs from its committed root")
     return state
+
+
+def require_bools(spec: Spec, data: Buffer, place: str) -> None:
+    """Raise FormatError if a tensor of bools holds anything but 0 and 1."""
+    if spec.dtype == "BOOL" and bytes(data).translate(None, b"\x00\x01"):
+        raise FormatError(Reason.TENSORS, place, f"{spec.name}: a bool that is neither 0 nor 1")
 
 
 def check_spec(name: object, dtype: object, shape: object) -> Spec:

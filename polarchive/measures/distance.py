@@ -11,7 +11,7 @@ class Distance:
     """Hold norms over one tensor: of claimed − replayed (l1, l2, linf), and of the two updates (l2).
 
     `equal` is equality of every element; NaN equals nothing, so a NaN anywhere shows as a NaN norm and as not equal.
-    `whole` says that what was replayed is one whole number: a counter.
+    `whole` says that no tolerance applies: integers, and single numbers that the replay leaves whole, which count.
     """
 
     count: int
@@ -34,10 +34,14 @@ def compare(before: Tensor | None, claimed: Tensor, replayed: Tensor) -> Distanc
     return Distance(
         count=replay.numel(),
         equal=equal,
-        whole=replay.ndim == 0 and bool(replay == replay.real.round()),
+        whole=not (replayed.is_floating_point() or replayed.is_complex()) or _is_counter(replayed),
         l1=gap.sum().item(),
         l2=gap.norm().item(),
         linf=gap.max().item() if gap.numel() else 0.0,
         claimed=(claim - start).norm().item(),
         replayed=(replay - start).norm().item(),
     )
+
+
+def _is_counter(replayed: Tensor) -> bool:
+    return replayed.ndim == 0 and not replayed.is_complex() and bool(replayed == replayed.round())

@@ -5,6 +5,7 @@ from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from polarchive.format.tensors import Array
 
@@ -53,6 +54,8 @@ def to_tensors(state: Mapping[str, Array]) -> dict[str, Tensor]:
 def require_plain(tensor: Tensor, name: str) -> None:
     """Raise TypeError, naming the tensor, unless its content is a dense array of a dtype that can be recorded."""
     kind = type(tensor).__name__
+    if is_lazy(tensor):
+        raise TypeError(f"{name}: has no value before the first batch; run one through the model before recording")
     if tensor.is_quantized or tensor.is_meta or tensor.layout != torch.strided or kind == "DTensor":
         what = "quantized" if tensor.is_quantized else "meta" if tensor.is_meta else f"{kind} {tensor.layout}"
         raise TypeError(f"{name}: a {what} tensor cannot be recorded")

@@ -1,12 +1,14 @@
 """Turn a batch as a loop has it (tensors, tuples, dicts, strings, nested) into named columns over records."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from polarchive.format.canonical import is_printable
 from polarchive.format.commitment import Batch, Column, Texts
 from polarchive.format.schema import Schema
 from polarchive.format.tensors import Array
@@ -22,18 +24,26 @@ def to_batch(batch: object, schema: Schema | None = None) -> Batch:
     batch as a whole. With a `schema` its levels decide, so that a coincidence of sizes later in a run changes nothing.
     TypeError names a value that cannot be committed.
     """
-    fields = dict(_flatten(batch, ""))
+    values = _named(batch)
     levels = {field.name: field.level for field in schema.fields} if schema else {}
-    record = [
-        name for name, field in fields.items() if levels.get(name, "record") == "record" and _rows(field) is not None
-    ]
-    count = _rows(fields[record[0]]) if record else 0
-    columns = {name: fields[name] for name in record if _rows(fields[name]) == count}
+    rows = {name: _rows(value) for name, value in values.items() if levels.get(name, "record") == "record"}
+    count = next((number for number in rows.values() if number is not None), 0)
+    fields = {name: _leaf(value, name) for name, value in values.items()}
+    columns = {name: fields[name] for name, number in rows.items() if number == count}
     whole = {name: _whole(field, name) for name, field in fields.items() if name not in columns}
-    return Batch(count or 0, columns, whole)
+    return Batch(count, columns, whole)
 
 
-def _flatten(value: Any, name: str) -> Iterator[tuple[str, Column]]:
+def _named(batch: object) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for name, value in _flatten(batch, ""):
+        if name in named or not is_printable(name):
+            raise TypeError(f"batch field {name!r}: not a name of one field in printable ASCII")
+        named[name] = value
+    return named
+
+
+def _flatten(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _flatten(item, f"{name}.{key}" if name else str(key))
@@ -41,7 +51,7 @@ def _flatten(value: Any, name: str) -> Iterator[tuple[str, Column]]:
         for index, item in enumerate(value):
             yield from _flatten(item, f"{name}.{index}" if name else str(index))
     else:
-        yield name or ROOT, _leaf(value, name or ROOT)
+        yield name or ROOT, value
 
 
 def _is_column(value: list[Any] | tuple[Any, ...]) -> bool:
@@ -63,19 +73,23 @@ def _leaf(value: Any, name: str) -> Column:
 def _tensor(value: Any, name: str) -> Tensor:
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, np.ndarray | np.generic):
-        return torch.from_numpy(np.ascontiguousarray(value)).reshape(np.shape(value))
-    if isinstance(value, float) or (isinstance(value, list) and isinstance(value[0], float)):
-        return torch.tensor(value, dtype=torch.float64)
-    if isinstance(value, int | list):
-        return torch.tensor(value)
-    raise TypeError(f"batch field {name}: a {type(value).__name__} cannot be recorded; give a tensor, number or string")
+    with suppress(TypeError, ValueError):  # a dtype that torch lacks, an integer beyond 64 bits
+        if isinstance(value, np.ndarray | np.generic):
+            return torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
+        if isinstance(value, float) or (isinstance(value, list) and isinstance(value[0], float)):
+            return torch.tensor(value, dtype=torch.float64)
+        if isinstance(value, int | list):
+            return torch.tensor(value)
+    kind = f"{type(value).__name__} {getattr(value, 'dtype', '')}".strip()
+    raise TypeError(f"batch field {name}: a value of type {kind} cannot be recorded; give a tensor, number or string")
 
 
-def _rows(field: Column) -> int | None:
-    if isinstance(field, Texts):
-        return len(field.values)
-    return field.shape[0] if field.shape else None
+def _rows(value: Any) -> int | None:
+    """Return how many rows a value has; a number, a string or nothing has none."""
+    if isinstance(value, list):
+        return len(value)
+    shape = getattr(value, "shape", ())
+    return int(shape[0]) if shape else None
 
 
 def _whole(field: Column, name: str) -> Array:

@@ -4,6 +4,7 @@ torch's own `load_state_dict` casts what it is given to the parameter's dtype an
 bit-exact replay, so state is assigned here directly, and copied.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ _NOT_STATE: Final = IMPOSED | _MEANS | _LEFTOVERS
 def values(optimizer: Optimizer, name: str, parameters: Mapping[int, str]) -> Iterator[tuple[str, Tensor]]:
     """Yield the optimizer's state: NAME/PARAMETER/KEY, and NAME/#GROUP/KEY for a group's other values."""
     for parameter, state in optimizer.state.items():
+        if id(parameter) not in parameters:
+            what = f"shape {tuple(parameter.shape)}" if isinstance(parameter, Tensor) else repr(parameter)
+            raise TypeError(f"{name}: its state for {what} cannot be recorded, which is no parameter of any part")
         for key, value in state.items():
             yield from flatten(value, SEPARATOR.join((name, parameters[id(parameter)], checked(key, name))))
     for index, group in enumerate(optimizer.param_groups):
@@ -41,13 +45,13 @@ def load(optimizer: Optimizer, tree: Tree, parameters: Mapping[int, str]) -> Non
     groups = {f"#{index}": group for index, group in enumerate(optimizer.param_groups)}
     before = dict(optimizer.state)
     optimizer.state.clear()
+    for name, group in groups.items():
+        _load_group(group, restore(tree.pop(name, {})), name)
     for name, branch in _branches(tree):
-        if name in groups:
-            groups[name].update(restore(branch))
-        elif name in known:
+        if name in known:
             parameter = known[name]
             group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
-            optimizer.state[parameter] = _placed(parameter, group, restore(branch), before.get(parameter, {}))
+            optimizer.state[parameter] = _placed(parameter, group, restore(branch), before.pop(parameter, {}))
         else:
             raise TrainerError(f"the optimizer has no parameter {name}, whose state the record holds")
 
@@ -78,10 +82,19 @@ def require_known(optimizer: Optimizer, name: str, parameters: Mapping[int, str]
                 raise TypeError(f"{name}: {which}, belongs to no part; give the trainer its module too")
 
 
+def _load_group(group: dict[str, Any], values: Mapping[str, Any], name: str) -> None:
+    odd = values.keys() & _NOT_STATE
+    if odd:
+        raise TrainerError(f"group {name}: {min(odd)} is not state, and the record holds it as such")
+    for key in group.keys() - _NOT_STATE - values.keys():
+        del group[key]
+    group.update(values)
+
+
 def _branches(tree: Tree) -> Iterator[tuple[str, Tree]]:
     for part, below in tree.items():
-        if part.startswith("#") or any(isinstance(value, Tensor) for value in below.values()):
-            yield part, below  # a group, or a parameter that is a part of its own
+        if any(isinstance(value, Tensor) for value in below.values()):
+            yield part, below  # a parameter that is a part of its own
         else:
             for path, branch in below.items():
                 yield f"{part}{SEPARATOR}{path}", branch
@@ -94,15 +107,19 @@ def _placed(
 
 
 def _place(parameter: Tensor, group: Mapping[str, Any], key: str, value: Any, before: Any) -> Any:
-    if isinstance(value, list | tuple):
+    if isinstance(value, dict):
+        return {name: _place(parameter, group, name, item, None) for name, item in value.items()}
+    if isinstance(value, list | tuple | deque):
         return type(value)(_place(parameter, group, key, item, None) for item in value)
     if not isinstance(value, Tensor):
         return value
-    if isinstance(before, Tensor) and (before.shape, before.dtype) == (value.shape, value.dtype):
-        return before.copy_(value)  # in place, so that captured graphs keep their addresses
-    on_host = key == "step" and not (group.get("capturable") or group.get("fused"))
-    if on_host or value.shape != parameter.shape:
-        return value.clone() if on_host else value.to(parameter.device, copy=True)
+    alike = isinstance(before, Tensor) and (before.shape, before.dtype) == (value.shape, value.dtype)
+    if alike and group.get("capturable"):
+        return before.copy_(value)  # captured graphs keep addresses; where there are none, two keys may share a tensor
+    if key == "step" and not (group.get("capturable") or group.get("fused")):
+        return value.cpu()
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)
     return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
@@ -117,6 +134,9 @@ def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _imposed(current: Any, path: str, settings: Hyper) -> Any:
     if isinstance(current, list | tuple):
         return type(current)(_imposed(item, f"{path}{SEPARATOR}{i}", settings) for i, item in enumerate(current))
-    if isinstance(current, Tensor):
-        return current.fill_(settings[path])  # type: ignore[arg-type]
-    return settings[path]
+    value = settings[path]
+    if isinstance(current, Tensor) and isinstance(value, float):
+        return current.fill_(value)
+    if isinstance(current, bool) != isinstance(value, bool) or (current is None) != (value is None):
+        raise TrainerError(f"{path} = {value} in the record, {current} in the trainer")
+    return value

@@ -41,6 +41,6 @@ def probe(devices: Iterable[torch.device]) -> dict[str, bytes]:
 
 def _drawn(device: torch.device) -> bytes:
     generator = torch.Generator(device).manual_seed(0)
-    uniform = torch.rand(_DRAWS, generator=generator, device=device)
+    uniform = torch.rand(_DRAWS, generator=generator, device=device, dtype=torch.float32)
     order = torch.randperm(_DRAWS >> 8, generator=generator, device=device)
     return sha256(uniform.cpu().numpy().tobytes() + order.cpu().numpy().tobytes()).digest()

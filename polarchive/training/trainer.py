@@ -65,6 +65,12 @@ class TorchTrainer:
     @torch.no_grad()
     def load(self, state: State) -> None:
         """Take over `state`; TrainerError names a tensor that it lacks, or that this trainer has no place for."""
+        try:
+            self._load(state)
+        except (LookupError, ValueError, TypeError, RuntimeError, AttributeError) as error:  # a stranger's state
+            raise TrainerError(f"the state cannot be loaded: {type(error).__name__}: {error}") from error
+
+    def _load(self, state: State) -> None:
         tree = nest(state)
         parameters = self._parameters()
         self._load_tensors({name: tensor for name, tensor in state.items() if self._is_tensor_name(name)})
@@ -116,6 +122,11 @@ class TorchTrainer:
                     seen.add(id(tensor))
                     yield (f"{name}{SEPARATOR}{path}" if path else name), tensor
 
+    def _buffers(self) -> Iterator[tuple[str, nn.Module, str]]:
+        for name, part in self._parts.items():
+            for path, module in part.named_modules() if isinstance(part, nn.Module) else ():
+                yield from ((f"{name}{SEPARATOR}{_plain(f'{path}.{key}')}", module, key) for key in module._buffers)
+
     def _parameters(self) -> dict[int, str]:
         return {id(tensor): name for name, tensor in self._tensors()}
 
@@ -125,7 +136,19 @@ class TorchTrainer:
     def _is_tensor_name(self, name: str) -> bool:
         return isinstance(self._parts.get(name.split(SEPARATOR)[0]), nn.Module | Tensor)
 
+    def _fit_buffers(self, state: State) -> None:
+        """Make every buffer absent or present as in `state`, and dense: an expanded one cannot be written."""
+        first = self._parameters()  # a tied buffer goes by its first name
+        for path, module, key in self._buffers():
+            buffer = module._buffers[key]
+            recorded = state.get(first.get(id(buffer), path))
+            if buffer is None or recorded is None:
+                module._buffers[key] = None if recorded is None else recorded.clone()
+            elif 0 in buffer.stride():
+                module._buffers[key] = buffer.clone(memory_format=torch.contiguous_format)
+
     def _load_tensors(self, state: State) -> None:
+        self._fit_buffers(state)
         own = dict(self._tensors())
         if own.keys() != state.keys():
             odd = sorted(own.keys() ^ state.keys())[0]
@@ -146,8 +169,12 @@ class TorchTrainer:
                 _require_no_extra_state(part, name)
             elif not isinstance(part, Optimizer | Tensor) and not hasattr(part, "load_state_dict"):
                 raise TypeError(f"{name}: a {type(part).__name__} has no state to record")
+        named: set[str] = set()
         for name, tensor in self._tensors():
             require_plain(tensor, name)
+            if name in named:
+                raise TypeError(f"{name}: two tensors have this name once wrappers' prefixes are taken off")
+            named.add(name)
         parameters = self._parameters()
         for name, optimizer in self._optimizers():
             optimizers.require_known(optimizer, name, parameters)
@@ -158,8 +185,12 @@ def _named(part: Any) -> Iterator[tuple[str, Tensor]]:
         yield "", part
     elif isinstance(part, nn.Module):
         for path, tensor in (*part.named_parameters(), *part.named_buffers()):
-            plain = ".".join(word for word in path.split(".") if word not in ("_orig_mod", "module"))
-            yield checked(plain, path), tensor
+            yield checked(_plain(path), path), tensor
+
+
+def _plain(path: str) -> str:
+    """Return a path without the words that wrappers put into it."""
+    return ".".join(word for word in path.split(".") if word not in ("", "_orig_mod", "module"))
 
 
 def _copy(tensor: Tensor, name: str) -> Tensor:

@@ -11,6 +11,8 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import Tensor
 
+from polarchive.format.canonical import is_printable
+
 Tree: TypeAlias = dict[str, Any]
 SEPARATOR: Final = "/"
 _SEQUENCES: Final[dict[Any, str]] = {list: "list", tuple: "tuple", deque: "deque"}
@@ -34,7 +36,7 @@ def flatten(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def restore(tree: Tree) -> dict[str, Any]:
-    """Return the values that one level of a tree of tensors holds, by their names without tags."""
+    """Return the values that one level of a tree of tensors holds, by their names without tags; tensors are copies."""
     found: dict[str, Any] = {}
     for key, item in tree.items():
         name, _, tag = key.partition(":")
@@ -59,8 +61,8 @@ def nest(state: Mapping[str, Tensor]) -> Tree:
 
 def checked(key: object, name: str) -> str:
     """Return `key` if it can be part of a name; TypeError otherwise."""
-    if not isinstance(key, str) or not key or SEPARATOR in key or ":" in key:
-        raise TypeError(f"{name}: the key {key!r} cannot be recorded; keys are strings without / and :")
+    if not isinstance(key, str) or not key or not is_printable(key) or SEPARATOR in key or ":" in key:
+        raise TypeError(f"{name}: the key {key!r} cannot be recorded; keys are printable ASCII without / and :")
     return key
 
 
@@ -80,7 +82,7 @@ def _scalar(value: Any, name: str) -> tuple[str, Tensor]:
 
 def _value(tag: str, item: Tensor, below: Tree | None) -> Any:
     if not tag:
-        return item
+        return item.clone()  # whoever takes it over may change it in place
     if tag == "none":
         return None
     if tag == "str":

@@ -1,5 +1,6 @@
 """Record a training run with one added line: `log.record(batch)`, first in the loop's body."""
 
+import math
 import secrets
 import sys
 import warnings
@@ -11,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from polarchive.errors import RecordingError
+from polarchive.errors import OpeningError, RecordingError
 from polarchive.format import journal, merkle, note
 from polarchive.format.commitment import Batch, BatchRow, Salts, commit
 from polarchive.format.entry import Commitment, End, Entry, Header, Hyper, Initial, Rows, Segment, StepRow
@@ -66,11 +67,11 @@ class Writer:
 
     def record(self, batch: object) -> None:
         """Record `batch`, as the loader gave it, for the step that now begins; then seed that step."""
-        columns = to_batch(batch, self._schema)
+        schema = self._schema or self._schema_of(to_batch(batch))
+        columns = to_batch(batch, schema)
+        self._require(schema, columns)
         if not self._open.batches and self._step % self._every == 0:
-            self._cross(columns)
-        assert self._schema is not None
-        self._schema.check(columns)
+            self._cross(schema)
         salts = self._salts.of(0, self._step, self._open.salts, 1 + columns.count)
         if not self._open.batches:
             self._open.begin(self._trainer.hyper())
@@ -87,12 +88,12 @@ class Writer:
             raise RecordingError(f"{self._journal.folder}: no batch was recorded")
         if self._open.batches:
             warnings.warn(
-                "the last step is incomplete and was not recorded: it lacks batches to accumulate",
+                "the last step lacks batches to accumulate: what it did cannot be replayed, so its segment was dropped",
                 stacklevel=2,
             )
-        if self._open.rows:
+        elif self._open.rows:
             self._close_segment(self._copy())
-        self._append(End(self._root, self._step, self._records))
+        self._append(End(self._root, self.durable, self._records))
         self._journal.close()
 
     def abandon(self) -> None:
@@ -110,21 +111,27 @@ class Writer:
         else:
             self.abandon()
 
-    def _cross(self, columns: Batch) -> None:
+    def _require(self, schema: Schema, columns: Batch) -> None:
+        try:
+            schema.check(columns)
+        except OpeningError as error:
+            raise RecordingError(f"step {self._step}: {error}; Writer(…, schema=…) may state a wider one") from None
+
+    def _cross(self, schema: Schema) -> None:
         """Cross a boundary between segments: the state now closes one and opens the next."""
         state = self._trainer.save()
         arrays = _arrays(state)
         if self._schema is None:
-            self._open_log(columns, state, arrays)
-        else:
+            self._open_log(schema, state, arrays)
+        elif self._open.rows:
             self._close_segment(arrays)
 
     def _copy(self) -> dict[str, Array]:
         return _arrays(self._trainer.save())
 
-    def _open_log(self, columns: Batch, state: dict[str, Tensor], arrays: dict[str, Array]) -> None:
+    def _open_log(self, schema: Schema, state: dict[str, Tensor], arrays: dict[str, Array]) -> None:
         devices = {tensor.device for tensor in state.values()}
-        self._schema = self._schema_of(columns)
+        self._schema = schema
         self._root = root_of(arrays)
         header = encode_header(
             Header(
@@ -196,6 +203,9 @@ class _Open:
 
     def begin(self, hyper: Hyper) -> None:
         """Begin a step under `hyper`, of which its row states what changed."""
+        odd = next((key for key, value in hyper.items() if isinstance(value, float) and not math.isfinite(value)), None)
+        if odd:
+            raise RecordingError(f"{odd} is {hyper[odd]}, which is no setting to record a step with")
         if not self.rows:
             self.first = self._last = hyper
         self._changes = {key: value for key, value in hyper.items() if not _same(value, self._last.get(key))} or None

@@ -19,14 +19,14 @@ Batches: TypeAlias = Callable[[int], Any]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Hold an archive and the judge's own code and secret for it."""
+    """Hold an archive, the judge's own code and secret for it, and a trainer fresh from the header's seed."""
 
     archive: Archive
-    build: Build
     batches: Batches
     salts: Salts
     device: str
     same_randomness: bool
+    trainer: Trainer
 
     @classmethod
     def of(cls, archive: Archive, build: Build, batches: Batches, secret: bytes | None, device: str) -> "Case":
@@ -38,11 +38,7 @@ class Case:
             raise PolError("the batches of this run are salted: the prover's secret is needed to check them (--secret)")
         salts = Salts(secret if header.commitment.salted else None, header.run)
         own = seeds.probe([torch.device(device)])
-        return cls(archive, build, batches, salts, device, dict(header.probe) == own)
-
-    def trainer(self) -> Trainer:
-        """Build a trainer, from the seed that the header states, if it states one."""
-        initial = self.archive.header.initial
-        seeds.apply(initial.seed or 0)
-        torch.manual_seed(initial.seed or 0)
-        return self.build(self.archive.header, self.device)
+        seeds.apply(header.initial.seed or 0)
+        torch.manual_seed(header.initial.seed or 0)  # the way the prover seeded, which covers devices not yet in use
+        trainer = build(header, device)
+        return cls(archive, batches, salts, device, dict(header.probe) == own, trainer)

@@ -31,5 +31,4 @@ class Evidence:
 def kind(name: str) -> str:
     """Return what tensors are pooled by: their part, the last word of their name, their optimizer key."""
     part, *path = name.split(SEPARATOR)
-    words = [path[-1]] if len(path) < 2 else path[-2:]
-    return SEPARATOR.join([part, *(word.rsplit(".", 1)[-1] for word in words)])
+    return SEPARATOR.join([part, *(word.rsplit(".", 1)[-1] for word in path[-2:])])

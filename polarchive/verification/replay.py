@@ -15,25 +15,24 @@ from polarchive.measures.distance import compare
 from polarchive.training import seeds
 from polarchive.training.arrays import to_tensors
 from polarchive.training.batches import to_batch
-from polarchive.training.trainer import Trainer
 from polarchive.verification.case import Case
 from polarchive.verification.evidence import Evidence
 
 State = dict[str, Tensor]
 
 
-def replay(case: Case, trainer: Trainer, index: int) -> Evidence:
+def replay(case: Case, index: int) -> Evidence:
     """Return the evidence on segment `index`; an opening that fails ends the replay and is part of the evidence."""
-    segment = case.archive.segments[index]
+    segment, trainer = case.archive.segments[index], case.trainer
     evidence = Evidence(index, segment.first, segment.steps, same_randomness=case.same_randomness)
-    before, claimed = _state(case, index), _state(case, index + 1)
     at = segment.first
     try:
+        before, claimed = _state(case, index), _state(case, index + 1)
         trainer.load(before)
         for step in case.archive.steps(index):
             at = step.step
             trainer.impose(step.hyper)
-            _take(trainer, step, case, segment)
+            _take(case, step, segment)
         return _compared(evidence, before, claimed, trainer.save())
     except OpeningError as error:
         return replace(evidence, refused=str(error), refused_by="openings", refused_at=at)
@@ -41,9 +40,9 @@ def replay(case: Case, trainer: Trainer, index: int) -> Evidence:
         return replace(evidence, refused=str(error), refused_by="trainer", refused_at=at)
 
 
-def _take(trainer: Trainer, step: Step, case: Case, segment: Segment) -> None:
+def _take(case: Case, step: Step, segment: Segment) -> None:
     feed = _Feed(case, step, segment.epoch)
-    trainer.step(iter(feed))
+    case.trainer.step(iter(feed))
     if not feed.done:
         raise TrainerError("the trainer's step did not take all batches of its update")
 

@@ -8,6 +8,7 @@ from polarchive.verification.finding import Finding, Outcome
 from polarchive.verification.verdict import ACCEPTED, INCONCLUSIVE, Judged, Verdict
 
 _SHOWN = 3
+_MARKS = {Outcome.PASSED: "ok  ", Outcome.FAILED: "FAIL", Outcome.UNKNOWN: "??  "}
 NOT_SHOWN = (
     "when it happened: stamps are not judged by this version",
     "that the data were its owner's, or what they were before the loop fed them",
@@ -24,7 +25,7 @@ def text(verdict: Verdict) -> Iterator[str]:
     yield f"challenge {verdict.challenge.hex()} from nonce {verdict.nonce.hex()}"
     yield f"stack     {_stacks(verdict)}"
     for finding in verdict.findings:
-        yield f"  {_mark(finding)} {finding.check}: {_where(finding)}{finding.message}"
+        yield f"  {_MARKS[finding.outcome]} {finding.check}: {_where(finding)}{finding.message}"
     for judged in verdict.judged:
         yield from _segment(judged)
     if 0 < replayed < total:
@@ -74,20 +75,21 @@ def _stacks(verdict: Verdict) -> str:
 
 
 def _segment(judged: Judged) -> Iterator[str]:
-    worst = max(judged.errors.items(), key=lambda item: (math.isnan(item[1]), item[1]), default=None)
+    worst = max(judged.errors.items(), key=lambda item: _size(item[1]), default=None)
     error = f"largest error {worst[1]:.3g} in {worst[0]}" if worst and worst[1] else "every error 0" if worst else ""
-    mark = "ok  " if judged.accepted else "FAIL"
-    yield f"  {mark} segment {judged.index}, steps {judged.first} to {judged.first + judged.steps - 1}: {error}"
+    steps = f"steps {judged.first} to {judged.first + judged.steps - 1}"
+    yield f"  {_MARKS[judged.outcome]} segment {judged.index}, {steps}: {error}"
     against = [finding for finding in judged.findings if finding.outcome is not Outcome.PASSED]
-    against.sort(key=lambda finding: -(finding.error or 0.0))
+    against.sort(key=lambda finding: _size(finding.error), reverse=True)
     for finding in against[:_SHOWN]:
         yield f"       {finding.check}: {_where(finding)}{finding.message}"
     if len(against) > _SHOWN:
         yield f"       and {len(against) - _SHOWN} more"
 
 
-def _mark(finding: Finding) -> str:
-    return {Outcome.PASSED: "ok  ", Outcome.FAILED: "FAIL", Outcome.UNKNOWN: "??  "}[finding.outcome]
+def _size(error: float | None) -> tuple[bool, float]:
+    """Return what errors are ordered by: NaN, which no number is, comes last."""
+    return (error is not None and math.isnan(error), error or 0.0)
 
 
 def _where(finding: Finding) -> str:

@@ -55,7 +55,7 @@ class Lp:
             2: math.hypot(*(d.l2 for d in own)),
             math.inf: _max(d.linf for d in own),
         }
-        yield Measured(None, norms[self.p], self.limit)
+        yield Measured(None, norms[self.p] if own else math.nan, self.limit)  # nothing measured is nothing allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ class Relative:
 
     The update is the lesser of the claimed and the replayed one, so claiming a large step buys nothing. `floor` times
     the pooled update of tensors of the same kind is taken where that is more: a tensor without a true gradient (the
-    bias of an attention's keys) moves by rounding noise alone, and no replay repeats noise.
+    bias of an attention's keys) moves by rounding noise alone, and no replay repeats noise. A tensor that the replay
+    does not move at all (a frozen one) has no noise either, and must be equal.
     """
 
     alpha: float = 0.1
@@ -76,18 +77,18 @@ class Relative:
         for name, distance in evidence.distances.items():
             root = math.sqrt(max(distance.count, 1))
             update = min(distance.claimed, distance.replayed) / root
-            scale = max(update, self.floor * pooled[kind(name)])
-            error = distance.l2 / root / scale if scale else math.inf
+            scale = max(update, self.floor * pooled[kind(name)]) if distance.replayed else 0.0
+            error = distance.l2 / root / scale if 0 < scale < math.inf else math.inf
             yield Measured(name, _exact(distance, error), self.alpha)
 
 
 def _pooled(distances: Mapping[str, Distance]) -> dict[str, float]:
-    squares: dict[str, float] = defaultdict(float)
+    norms: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
     for name, distance in distances.items():
-        squares[kind(name)] += distance.replayed**2
+        norms[kind(name)] = math.hypot(norms[kind(name)], distance.replayed)
         counts[kind(name)] += distance.count
-    return {name: math.sqrt(square / max(counts[name], 1)) for name, square in squares.items()}
+    return {name: norm / math.sqrt(max(counts[name], 1)) for name, norm in norms.items()}
 
 
 def _exact(distance: Distance, error: float) -> float:

@@ -19,9 +19,17 @@ class Judged:
     errors: Mapping[str, float]
 
     @property
+    def outcome(self) -> Outcome:
+        """Return what all findings together come to; where nothing was found, nothing is known."""
+        outcomes = {finding.outcome for finding in self.findings}
+        if Outcome.FAILED in outcomes:
+            return Outcome.FAILED
+        return Outcome.PASSED if outcomes == {Outcome.PASSED} else Outcome.UNKNOWN
+
+    @property
     def accepted(self) -> bool:
         """Tell whether something was found and all of it passed."""
-        return bool(self.findings) and all(finding.outcome is Outcome.PASSED for finding in self.findings)
+        return self.outcome is Outcome.PASSED
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,10 +41,10 @@ def verify(
     findings = [finding for check in policy.of_archive for finding in check(archive)]
     findings += [finding for of_case in policy.of_case for finding in of_case(case)]
     chosen = policy.selection(archive, challenge)
-    trainer, judged = case.trainer(), []
-    for done, index in enumerate(chosen):
+    judged = []
+    for done, index in enumerate(reversed(chosen)):  # so that nothing undeclared is carried on as when it was recorded
         progress(done, len(chosen))
-        evidence = replay(case, trainer, index)
+        evidence = replay(case, index)
         errors = {each.tensor or "all": each.error for each in policy.threshold(evidence)}
         judged.append(Judged(index, evidence.first, evidence.steps, policy.judge(evidence), errors))
     progress(len(chosen), len(chosen))
@@ -57,5 +57,5 @@ def verify(
         recorded_on=dict(archive.header.stack),
         replayed_on=stack.describe([torch.device(device)]),
         findings=tuple(findings),
-        judged=tuple(judged),
+        judged=tuple(reversed(judged)),
     )

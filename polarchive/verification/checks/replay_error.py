@@ -33,7 +33,9 @@ class ReplayError:
         for each in wrong:
             message = f"{each.tensor or 'the state'} is off by {each.error:.3g}, allowed is {each.allowed:g}"
             yield self._failed(evidence, message, each.tensor, each.error, each.allowed)
-        if not wrong and not evidence.misfits and measured:
+        if not measured:
+            yield Finding(CHECK, Outcome.UNKNOWN, "no tensor was compared", evidence.segment)
+        elif not wrong and not evidence.misfits:
             worst = max(each.error for each in measured)
             yield passed(CHECK, f"{len(measured)} tensors, largest error {worst:.3g}", evidence.segment)
 

@@ -14,7 +14,7 @@ TOLERANCE: Final = 1e-12  # a schedule written in another order of operations is
 
 def schedule(case: Case) -> Iterator[Finding]:
     """Check every step's settings against their bounds and against the trainer's own `schedule`, if it has one."""
-    expected = getattr(case.trainer(), "schedule", None)
+    expected = getattr(case.trainer, "schedule", None)
     refused = False
     for segment in case.archive.segments:
         for step in case.archive.steps(segment.index):
@@ -31,14 +31,14 @@ def schedule(case: Case) -> Iterator[Finding]:
 
 def _out_of_bounds(hyper: Hyper) -> Iterator[str]:
     for name, value in hyper.items():
-        key = next(word for word in reversed(name.split("/")) if not word.isdecimal())
+        key = next((word for word in reversed(name.split("/")) if not word.isdecimal()), "")
         number = value if isinstance(value, float | int) else 0.0
         if key in ("lr", "weight_decay", "eps") and number < 0:
             yield f"{name} = {number} is negative"
-        if key in ("momentum", "betas", "dampening") and not 0 <= number <= 1:
+        if key in ("momentum", "betas") and not 0 <= number < 1:
+            yield f"{name} = {number} is not in [0, 1): it would never forget what the prover put there"
+        if key == "dampening" and not 0 <= number <= 1:
             yield f"{name} = {number} is not between 0 and 1"
-        if key == "momentum" and number == 1:
-            yield f"{name} = 1 never forgets what the prover put there"
         if key == "lr" and number * _number(hyper.get(f"{name.removesuffix('lr')}weight_decay")) >= 1:
             yield f"{name} times weight decay replaces the weights"
 

@@ -1,0 +1,48 @@
+"""Store a state as safetensors or as a difference from the one before, whichever suits (SPEC.md, "States")."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from polarchive.errors import FormatError, Reason
+from polarchive.format import container, delta, tensors
+from polarchive.format.blob import Blob
+from polarchive.format.delta import State
+from polarchive.format.limits import MAX_CHAIN, MAX_GROWTH, MAX_SMALL_STATE
+from polarchive.format.tensors import Array, Buffer
+
+KEYFRAMES: Final = 16  # every so many states one stands for itself, so that reading any takes at most so many steps
+_WORTH: Final = 0.95
+
+
+def member(index: int, state: State, before: State | None) -> tuple[str, Iterable[Buffer]]:
+    """Return the member that stores state `index`: coded, against the state before it if there is one to build on."""
+    if index % KEYFRAMES:
+        coded = list(delta.encode(state, before or {}, None if before is None else index - 1))
+        if sum(map(len, coded)) < _WORTH * sum(spec.nbytes for spec in tensors.layout_of(state)):
+            return container.coded_name(index), coded
+    layout = tensors.layout_of(state)
+    return container.state_name(index), (
+        part for part in [tensors.header(layout), *(state[s.name].data for s in layout)]
+    )
+
+
+def read(index: int, blob: Blob, earlier: Callable[[int, int], State], depth: int, first: int) -> dict[str, Array]:
+    """Return the state that a member stores, unchecked against its root.
+
+    `earlier(index, depth)` returns the state a coded one builds on, `depth` such steps deep, of at most MAX_CHAIN.
+    `first` is the raw size of state 0, which bounds that of any coded state.
+    """
+    if not blob.place.endswith(".coded"):
+        return {spec.name: Array(spec.dtype, spec.shape, data) for spec, data in tensors.read(blob)}
+    base = delta.base_of(blob)
+    if depth >= MAX_CHAIN or (base is not None and base >= index):
+        raise FormatError(Reason.CODING, blob.place, f"builds on state {base}, or on too long a chain of states")
+    before = earlier(base, depth + 1) if base is not None else {}
+    return delta.decode(blob, before, MAX_GROWTH * first + MAX_SMALL_STATE)
+
+
+def raw_size(blob: Blob) -> int:
+    """Return how many bytes the tensors in a member have, reading little more than their description."""
+    if blob.place.endswith(".coded"):
+        return delta.raw_size(blob)
+    return blob.size - 8 - int.from_bytes(blob.read(0, 8), "little")
