@@ -26,6 +26,8 @@ TIERS: Final = ((64, 4), (124, 8))  # of large distances: first symbol, bits cut
 ESCAPE: Final = 184
 _SAMPLE: Final = 64
 _TRIAL: Final = 1 << 16
+_WINDOW: Final = 1 << 27
+_PIECE: Final = 1 << 10  # of a frame: four bytes of it can become 128 KiB
 # Matches are rare in noise and cost time; Huffman alone does nearly as well. Where most symbols are equal, matches pay.
 _HUFFMAN: Final = zstandard.ZstdCompressionParameters(
     window_log=17,
@@ -92,20 +94,25 @@ def decode(coded: Coded, model: Model, count: int, dtype: npt.DTypeLike, place: 
 def decompress(frame: bytes, size: int, place: str) -> bytes:
     """Return the `size` bytes of one zstd frame; FormatError if it holds others, more, or less, or is not alone.
 
-    The frame's own statement of its size is checked before anything is allocated: the library's `max_output_size` is
-    ignored where a frame states one.
+    What a frame states is checked before anything is allocated, and what comes out while it does: the library compares
+    a frame with the size it states only at its end, and ignores `max_output_size` where there is such a statement.
     """
     try:
         stated = zstandard.get_frame_parameters(frame)
         if (stated.content_size, stated.dict_id, stated.has_checksum) != (size, 0, True):
             raise FormatError(Reason.CODING, place, "a frame of another size, with a dictionary, or without checksum")
-        engine = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
-        data = engine.decompress(frame)
+        if stated.window_size > _WINDOW:
+            raise FormatError(Reason.CODING, place, f"a frame with a window of {stated.window_size} bytes")
+        engine, data = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj(), bytearray()
+        for start in range(0, len(frame), _PIECE):
+            data += engine.decompress(frame[start : start + _PIECE])
+            if len(data) > size:
+                raise FormatError(Reason.CODING, place, "a frame that holds more than it states")
     except zstandard.ZstdError as error:
         raise FormatError(Reason.CODING, place, f"not a zstd frame: {error}") from None
     if len(data) != size or not engine.eof or engine.unused_data:
         raise FormatError(Reason.CODING, place, "bytes after the frame, or a frame that ends early")
-    return data
+    return bytes(data)
 
 
 def compress(data: bytes) -> bytes:

@@ -38,6 +38,11 @@ class Group:
     top: int
     sizes: tuple[int, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """Return the size of the tensors' bytes."""
+        return sum(spec.nbytes for spec in self.tensors)
+
 
 _group: Final = f.fields(
     Group, tensors=specs, model=f.one_of(SAME, RAW, NEAR, BELOW), top=f.u64, sizes=f.sequence(f.u64, 5)
@@ -53,7 +58,7 @@ def encode(state: State, base: State, index: int | None) -> Iterator[bytes]:
 
 def base_of(blob: Blob) -> int | None:
     """Return the index of the state that a coded state builds on, None if on nothing."""
-    head = blob.read(0, len(MAGIC) + 8)
+    head = _part(blob, 0, len(MAGIC) + 8)
     if head[: len(MAGIC)] != MAGIC:
         raise FormatError(Reason.CODING, blob.place, "not a coded state")
     index = int.from_bytes(head[len(MAGIC) :], "big")
@@ -63,15 +68,12 @@ def base_of(blob: Blob) -> int | None:
 def decode(blob: Blob, base: State, limit: int) -> dict[str, Array]:
     """Return a coded state; FormatError if it is malformed or would take more than `limit` bytes."""
     state: dict[str, Array] = {}
-    start = len(MAGIC) + 8
-    while start < blob.size:
-        group, start = _read_group(blob, start)
-        limit -= sum(spec.nbytes for spec in group.tensors)
-        if limit < 0 or len(state) + len(group.tensors) > MAX_TENSORS:
+    for group, start in _described(blob):
+        limit -= group.nbytes
+        if limit < 0:
             raise FormatError(Reason.LIMIT, blob.place, "a state larger than a reader takes")
         sizes = group.sizes
-        streams = [bytes(blob.slice(start + sum(sizes[:i]), size, blob.place).read()) for i, size in enumerate(sizes)]
-        start += sum(sizes)
+        streams = [_part(blob, start + sum(sizes[:i]), size) for i, size in enumerate(sizes)]
         _take(state, _decode_group(group, streams, base, blob.place), blob.place)
     return state
 
@@ -79,12 +81,7 @@ def decode(blob: Blob, base: State, limit: int) -> dict[str, Array]:
 def raw_size(blob: Blob) -> int:
     """Return how many bytes the tensors of a coded state have, reading only the description of its groups."""
     base_of(blob)
-    size, start = 0, len(MAGIC) + 8
-    while start < blob.size:
-        group, start = _read_group(blob, start)
-        size += sum(spec.nbytes for spec in group.tensors)
-        start += sum(group.sizes)
-    return size
+    return sum(group.nbytes for group, _ in _described(blob))
 
 
 def _groups(state: State, base: State) -> Iterator[tuple[str, list[str]]]:
@@ -125,7 +122,7 @@ def _decode_group(group: Group, streams: list[bytes], base: State, place: str) -
         yield from ((spec.name, _known(base, spec, place)) for spec in group.tensors)
         return
     dtype = _dtype(group.tensors[0].dtype)
-    count = sum(spec.nbytes for spec in group.tensors) // dtype.itemsize
+    count = group.nbytes // dtype.itemsize
     words = _stored(streams, count, dtype, place) if group.model == RAW else None
     if words is None:
         words = coding.decode(Coded(*streams), _model(group, base, place), count, dtype, place)
@@ -190,16 +187,41 @@ def _head(group: Group) -> bytes:
     return len(text).to_bytes(4, "big") + len(frame).to_bytes(4, "big") + frame
 
 
+def _described(blob: Blob) -> Iterator[tuple[Group, int]]:
+    """Yield each group and where its streams begin."""
+    start, tensors = len(MAGIC) + 8, 0
+    while start < blob.size:
+        group, start = _read_group(blob, start)
+        tensors += len(group.tensors)
+        if tensors > MAX_TENSORS:
+            raise FormatError(Reason.LIMIT, blob.place, f"more than {MAX_TENSORS} tensors")
+        yield group, start
+        start += sum(group.sizes)
+
+
 def _read_group(blob: Blob, start: int) -> tuple[Group, int]:
-    sizes = blob.slice(start, 8, blob.place).read()
+    sizes = _part(blob, start, 8)
     length, size = int.from_bytes(sizes[:4], "big"), int.from_bytes(sizes[4:], "big")
-    if length > MAX_TENSORS_HEADER:
-        raise FormatError(Reason.LIMIT, blob.place, f"a group header of {length} bytes")
-    frame = bytes(blob.slice(start + 8, size, blob.place).read())
-    text = coding.decompress(frame, length, blob.place)
+    if max(length, size) > MAX_TENSORS_HEADER:
+        raise FormatError(Reason.LIMIT, blob.place, f"a group header of {length} bytes in a frame of {size}")
+    text = coding.decompress(_part(blob, start + 8, size), length, blob.place)
     group = f.read(_group, decode_json(text, MAX_TENSORS_HEADER, blob.place), blob.place)
+    _check_group(group, blob.place)
+    return group, start + 8 + size
+
+
+def _check_group(group: Group, place: str) -> None:
     streams = {SAME: 0, RAW: 1, NEAR: 5, BELOW: 5}[group.model]
     dtypes = {spec.dtype for spec in group.tensors}
     if not group.tensors or len(group.sizes) != streams or (group.model != SAME and len(dtypes) != 1):
-        raise FormatError(Reason.CODING, blob.place, "a group without tensors, of several dtypes, or of other streams")
-    return group, start + 8 + size
+        raise FormatError(Reason.CODING, place, "a group without tensors, of several dtypes, or of other streams")
+    if sum(group.sizes) > group.nbytes:
+        raise FormatError(Reason.CODING, place, "streams longer than what they code")
+    if group.top >> (8 * _dtype(group.tensors[0].dtype).itemsize if group.model == BELOW else 0):
+        raise FormatError(Reason.CODING, place, "a top where there is none, or that is no word")
+
+
+def _part(blob: Blob, start: int, size: int) -> bytes:
+    if start + size > blob.size:
+        raise FormatError(Reason.CODING, blob.place, f"{size} bytes at {start} of {blob.size}")
+    return bytes(blob.read(start, size))

@@ -40,7 +40,7 @@ class VerifierKey:
         parts = line.strip("\n").split("+", 2)
         if len(parts) != 3:
             raise FormatError(Reason.KEY, place, "not a verifier key of the form name+hash+base64")
-        material = _unbase64(parts[2], place)
+        material = _unbase64(parts[2], place, Reason.KEY)
         if material[:1] != ED25519 or len(material) != 1 + SIZE or not _is_name(parts[0]):
             raise FormatError(Reason.KEY, place, "not an Ed25519 verifier key")
         if not _binds(material[1:]):
@@ -163,11 +163,11 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _unbase64(text: str, place: str) -> bytes:
+def _unbase64(text: str, place: str, reason: Reason = Reason.NOTE) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         data = b""
     if not data or _base64(data) != text:
-        raise FormatError(Reason.NOTE, place, "not canonical base64")
+        raise FormatError(reason, place, "not canonical base64")
     return data

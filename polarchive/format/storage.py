@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from polarchive.errors import FormatError, Reason
+from polarchive.errors import FormatError, OpeningError, Reason
 from polarchive.format import container, delta, tensors
 from polarchive.format.blob import Blob
 from polarchive.format.delta import State
@@ -30,14 +30,17 @@ def read(index: int, blob: Blob, earlier: Callable[[int, int], State], depth: in
     """Return the state that a member stores, unchecked against its root.
 
     `earlier(index, depth)` returns the state a coded one builds on, `depth` such steps deep, of at most MAX_CHAIN.
-    `first` is the raw size of state 0, which bounds that of any coded state.
+    `first` is the raw size of state 0, which bounds that of any coded state; state 0 itself must lie there in full.
     """
     if not blob.place.endswith(".coded"):
         return {spec.name: Array(spec.dtype, spec.shape, data) for spec, data in tensors.read(blob)}
     base = delta.base_of(blob)
-    if depth >= MAX_CHAIN or (base is not None and base >= index):
-        raise FormatError(Reason.CODING, blob.place, f"builds on state {base}, or on too long a chain of states")
-    before = earlier(base, depth + 1) if base is not None else {}
+    if depth >= MAX_CHAIN or not index or (base is not None and base >= index):
+        raise FormatError(Reason.CODING, blob.place, f"state {index} builds on {base}, or too many build on each other")
+    try:
+        before = earlier(base, depth + 1) if base is not None else {}
+    except OpeningError:
+        raise FormatError(Reason.CODING, blob.place, f"builds on state {base}, which is not stored") from None
     return delta.decode(blob, before, MAX_GROWTH * first + MAX_SMALL_STATE)
 
 
@@ -45,4 +48,4 @@ def raw_size(blob: Blob) -> int:
     """Return how many bytes the tensors in a member have, reading little more than their description."""
     if blob.place.endswith(".coded"):
         return delta.raw_size(blob)
-    return blob.size - 8 - int.from_bytes(blob.read(0, 8), "little")
+    return blob.size - 8 - tensors.header_size(blob)

@@ -120,11 +120,19 @@ def write(file: BinaryIO, state: Mapping[str, Array]) -> None:
         file.write(state[spec.name].data)
 
 
-def read_layout(blob: Blob) -> Layout:
-    """Return the specs in a safetensors file; FormatError unless its header is canonical and fits its size."""
-    length = int.from_bytes(blob.read(0, 8), "little")
+def header_size(blob: Blob) -> int:
+    """Return the size of a safetensors header; FormatError if it is beyond the limit or the file."""
+    length = int.from_bytes(blob.read(0, min(8, blob.size)), "little")
     if length > MAX_TENSORS_HEADER:
         raise FormatError(Reason.LIMIT, blob.place, f"a safetensors header of {length} bytes")
+    if 8 + length > blob.size:
+        raise FormatError(Reason.TENSORS, blob.place, f"a safetensors header of {length} bytes in {blob.size}")
+    return length
+
+
+def read_layout(blob: Blob) -> Layout:
+    """Return the specs in a safetensors file; FormatError unless its header is canonical and fits its size."""
+    length = header_size(blob)
     raw = bytes(blob.read(0, 8 + length))
     specs = _parse(raw[8:], blob.place)
     if header(specs) != raw or in_order(specs) != specs:

@@ -247,7 +247,7 @@ MEMBER_FAULTS: dict[str, tuple[Hook[Member], Reason]] = {
     "rows_of_the_same_size": (replaced(container.ROWS, lambda data: bytes(len(data))), Reason.ROWS),
     "state_of_another_run": (replaced(STATE, lambda data: spell_state(state_of(1, 1))), Reason.STATE),
     "state_of_another_segment": (replaced(STATE, lambda data: spell_state(state_of(0, 2))), Reason.STATE),
-    "state_empty": (replaced(STATE, lambda data: b""), Reason.TRUNCATED),
+    "state_empty": (replaced(STATE, lambda data: b""), Reason.TENSORS),
     "state_with_a_byte_more": (replaced(STATE, lambda data: data + b"\0"), Reason.TENSORS),
 }
 

@@ -26,9 +26,9 @@ PAIRS: dict[str, tuple[Turn, Turn]] = {
 TINY = math.ulp(0.0)
 
 
-def words(width: st.SearchStrategy[int] | None = None, max_size: int = 20) -> st.SearchStrategy[Words]:
-    """Draw words of any width, small, large and between."""
-    return (width or st.sampled_from(WIDTHS)).flatmap(lambda n: _words(n, max_size))
+def words(*widths: int, max_size: int = 20) -> st.SearchStrategy[Words]:
+    """Draw words of one of these widths (of any, if none is given), small, large and between."""
+    return st.sampled_from(widths or WIDTHS).flatmap(lambda width: _words(width, max_size))
 
 
 def _words(width: int, max_size: int) -> st.SearchStrategy[Words]:
@@ -88,9 +88,15 @@ def test_ordered_words_are_in_the_order_of_the_floats(width: int, numbers: list[
 def test_neighbouring_floats_differ_by_one(width: int) -> None:
     kind = np.dtype(f"<f{width // 8}").type
     for number in (0.0, 1.0, -1.0, 0.1, -3e-5, float(np.finfo(kind).max), float(-np.finfo(kind).tiny)):
-        pair = np.array([number, np.nextafter(kind(number), kind(np.inf))], kind)
+        with np.errstate(over="ignore"):
+            pair = np.array([number, np.nextafter(kind(number), kind(np.inf))], kind)
         low, high = bits.ordered(pair.view(f"<u{width // 8}"))
         assert int(high) - int(low) == 1
+
+
+def test_words_of_8_bits_are_in_the_order_of_sign_and_magnitude() -> None:
+    by_value = sorted(range(256), key=lambda word: word if word < 128 else -(word - 128) - 0.5)
+    assert bits.ordered(np.array(by_value, np.uint8)).tolist() == list(range(256))
 
 
 def test_negative_zero_lies_just_below_zero() -> None:

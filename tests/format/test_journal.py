@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from polarchive.errors import FormatError, Reason, RecordingError
 from polarchive.format import container, journal, tensors
-from polarchive.format.archive import open_archive
+from polarchive.format.archive import open_archive, pack
 from polarchive.format.journal import MAGIC, Journal, frame
 from tests.format.test_container import flips
 from tests.simulator import Run, Simulation, spell_state, state_of
@@ -85,16 +85,17 @@ def test_a_frame_is_as_the_specification_says() -> None:
     assert frame(b"E", b"payload") == b"\x00\x00\x00\x07Epayload" + bytes.fromhex(checks)
 
 
-def test_a_tail_torn_at_any_byte_leaves_what_was_acknowledged(folder: Path, torn: Path) -> None:
-    run, data = SIMULATION.run(), (folder / journal.JOURNAL).read_bytes()
-    for size in range(len(data) + 1):
-        (torn / journal.JOURNAL).write_bytes(data[:size])
-        heads = sum(end <= size for end in acknowledged(run))
+def test_a_tail_torn_at_any_byte_leaves_what_was_acknowledged(folder: Path) -> None:
+    run, path = SIMULATION.run(), folder / journal.JOURNAL
+    sizes = acknowledged(run)
+    for size in reversed(range(path.stat().st_size + 1)):
+        os.truncate(path, size)
+        heads = sum(end <= size for end in sizes)
         if heads:
-            assert_prefix(journal.read(torn), run, heads, size)
+            assert_prefix(journal.read(folder), run, heads, size)
         else:
             with pytest.raises(FormatError) as refusal:
-                journal.read(torn)
+                journal.read(folder)
             assert refusal.value.reason == Reason.JOURNAL
 
 
@@ -296,3 +297,14 @@ def test_a_killed_writer_leaves_what_it_synced(synced: bool, tmp_path: Path) -> 
     else:
         with pytest.raises(FormatError):
             journal.read(tmp_path / "run")
+
+
+def test_a_run_with_a_damaged_state_is_not_sealed(folder: Path, tmp_path: Path) -> None:
+    path = journal.state_path(folder, tensors.root_of(state_of(0, 1)))
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(FormatError) as refusal:
+        pack(folder, tmp_path / "run.pol")
+    assert refusal.value.reason == Reason.STATE
+    assert not (tmp_path / "run.pol").exists()

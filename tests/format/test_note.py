@@ -232,8 +232,9 @@ def test_random_bytes_are_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("text", BAD_KEYS.values(), ids=BAD_KEYS)
 def test_bad_verifier_keys_are_refused(text: str) -> None:
-    with pytest.raises(FormatError):
+    with pytest.raises(FormatError) as refusal:
         VerifierKey.parse(text)
+    assert refusal.value.reason == Reason.KEY
 
 
 @pytest.mark.parametrize("sign", [0, 1])
