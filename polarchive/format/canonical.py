@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from polarchive.errors import FormatError, Reason
-from polarchive.format.limits import MAX_DEPTH
+from polarchive.format.limits import MAX_DEPTH, MAX_VALUES
 
 Json: TypeAlias = str | bool | list["Json"] | dict[str, "Json"] | None
 
@@ -25,6 +25,8 @@ def decode(data: bytes | memoryview, limit: int, place: str) -> Json:
     """Return the value `data` spells; refuse any other spelling of it, and more than `limit` bytes."""
     if len(data) > limit:
         raise FormatError(Reason.LIMIT, place, f"JSON of {len(data)} bytes, at most {limit} are allowed")
+    if bytes(data).count(b",") > MAX_VALUES:  # a few bytes of text become a hundred in memory
+        raise FormatError(Reason.LIMIT, place, f"JSON of more than {MAX_VALUES} values")
     try:
         value: Json = json.loads(
             bytes(data).decode("ascii"),

@@ -20,6 +20,7 @@ MAX_CHAIN: Final = 64
 MAX_GROWTH: Final = 16
 MAX_SMALL_STATE: Final = 16 << 20
 MAX_NDIM: Final = 16
+MAX_VALUES: Final = 1 << 21
 MAX_DEPTH: Final = 8
 MAX_TEXT: Final = 1 << 12
 CHUNK: Final = 16 << 20

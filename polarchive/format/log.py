@@ -41,6 +41,8 @@ def check(header: bytes, lines: Sequence[bytes], notes: Iterable[bytes]) -> Log:
     entries = [decode_entry(line, f"entry {number}") for number, line in enumerate(lines, 1)]
     segments, end = _check_entries(opening, entries)
     signed = tuple(notes)
+    if len(signed) > len(lines) + 1:  # before each costs a signature
+        raise TrustError(Reason.HEAD, "heads", f"{len(signed)} heads over {len(lines) + 1} entries")
     heads = tuple(note.open_note(raw, opening.key, f"head {number}") for number, raw in enumerate(signed))
     tree = merkle.Tree(merkle.leaf(data) for data in [header, *lines])
     _check_heads(heads, tree, note.origin(opening.key, opening.run))

@@ -14,7 +14,7 @@ from polarchive.errors import DigestError, FormatError, Reason
 from polarchive.format import merkle
 from polarchive.format.blob import Blob
 from polarchive.format.canonical import is_printable
-from polarchive.format.limits import CHUNK, MAX_NDIM, MAX_TENSORS, MAX_TENSORS_HEADER, MAX_TEXT
+from polarchive.format.limits import CHUNK, MAX_NDIM, MAX_TENSORS, MAX_TENSORS_HEADER, MAX_TEXT, MAX_VALUES
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Layout: TypeAlias = tuple["Spec", ...]
@@ -183,6 +183,8 @@ def check_spec(name: object, dtype: object, shape: object) -> Spec:
 
 
 def _parse(text: bytes, place: str) -> Layout:
+    if text.count(b",") > MAX_VALUES:
+        raise FormatError(Reason.LIMIT, place, f"a safetensors header of more than {MAX_VALUES} values")
     try:
         pairs = json.loads(text.decode("ascii"), object_pairs_hook=list)
         if not isinstance(pairs, list) or len(pairs) > MAX_TENSORS:
