@@ -1,0 +1,47 @@
+"""Replay on one thread, because models are small and other processes want the other cores; make verdicts by hand."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
+
+import pytest
+
+import polarchive as pol
+from polarchive.verification.finding import Finding, Outcome
+from polarchive.verification.verdict import Judged
+from tests.workloads import threads
+
+Verdicts: TypeAlias = Callable[[Iterable[Outcome], Iterable[Iterable[Outcome]]], pol.Verdict]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with threads(1):
+        yield
+
+
+@pytest.fixture(scope="session")
+def verdicts() -> Verdicts:
+    """Return the function that makes a verdict of outcomes: those on the archive, and those on each segment."""
+
+    def make(archive: Iterable[Outcome], segments: Iterable[Iterable[Outcome]]) -> pol.Verdict:
+        judged = tuple(
+            Judged(index, 5 * index, 5, findings(outcomes, index), {"model/w": 0.01})
+            for index, outcomes in enumerate(segments)
+        )
+        return pol.Verdict(
+            archive=bytes(32),
+            policy="replay every",
+            nonce=bytes(32),
+            challenge=bytes(32),
+            segments=len(judged),
+            recorded_on={"threads": "2", "torch": "2"},
+            replayed_on={"threads": "1", "torch": "2"},
+            findings=findings(archive),
+            judged=judged,
+        )
+
+    return make
+
+
+def findings(outcomes: Iterable[Outcome], segment: int | None = None) -> tuple[Finding, ...]:
+    return tuple(Finding("check", outcome, f"it {outcome}", segment) for outcome in outcomes)

@@ -1,0 +1,66 @@
+"""Judge honest runs: bit for bit the same on one machine, close on one that sums in another order."""
+
+from pathlib import Path
+
+import pytest
+
+import polarchive as pol
+from tests.workloads import CONVNET, RESNET, TRANSFORMER, WARM_RESNET, Workload, threads
+
+EXACT = pol.Policy(threshold=pol.Fixed(0.0))
+
+
+@pytest.mark.parametrize("workload", [RESNET, CONVNET, TRANSFORMER], ids=["resnet20", "convnet", "transformer"])
+def test_same_stack_replays_bit_for_bit(workload: Workload, tmp_path: Path) -> None:
+    verdict = workload.judge(workload.record(tmp_path / "run"), policy=EXACT)
+    assert verdict.result == "accepted", verdict.reasons
+    assert [judged.steps for judged in verdict.judged] == [workload.every] * (workload.steps // workload.every)
+    for judged in verdict.judged:
+        assert set(judged.errors) == set(workload_tensors(workload)) and not any(judged.errors.values())
+
+
+@pytest.mark.parametrize(
+    ("workload", "noisy"),
+    [(WARM_RESNET, "model/conv.weight"), (TRANSFORMER, "model/layers.0.attention.k.bias")],
+    ids=["resnet20", "transformer"],
+)
+def test_other_thread_count_is_within_a_tenth(workload: Workload, noisy: str, tmp_path: Path) -> None:
+    with threads(2):
+        workload.record(tmp_path / "run")
+    with threads(1):
+        verdict = workload.judge(tmp_path / "run", policy=pol.Policy(threshold=pol.Relative(0.1)))
+    assert verdict.result == "accepted", verdict.reasons
+    for judged in verdict.judged:
+        assert set(judged.errors) == set(workload_tensors(workload))
+        assert judged.errors[noisy] > 0, "the replay had no noise to tolerate: this test shows nothing"
+
+
+def test_other_thread_count_is_refused_where_exactness_is_asked(tmp_path: Path) -> None:
+    with threads(2):
+        TRANSFORMER.record(tmp_path / "run")
+    with threads(1):
+        verdict = TRANSFORMER.judge(tmp_path / "run", policy=EXACT)
+    assert verdict.result == "rejected"
+    assert {finding.check for finding in verdict.reasons} == {"replay"}
+
+
+def test_other_dropout_mask_is_no_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    CONVNET.record(tmp_path / "run")
+    monkeypatch.setattr("polarchive.training.seeds.TAG", b"another derivation")
+    assert CONVNET.judge(tmp_path / "run").result == "rejected"
+
+
+def test_replay_that_draws_other_numbers_is_inconclusive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    CONVNET.record(tmp_path / "run")
+    monkeypatch.setattr("polarchive.training.seeds.TAG", b"another derivation")
+    monkeypatch.setattr("polarchive.training.seeds.probe", lambda devices: {"cpu": bytes(32)})
+    verdict = CONVNET.judge(tmp_path / "run")
+    assert verdict.result == "inconclusive"
+    assert {(finding.check, finding.outcome.value) for finding in verdict.reasons} == {("replay", "unknown")}
+
+
+def workload_tensors(workload: Workload) -> set[str]:
+    """Return the names of the whole state after one step."""
+    trainer = workload.trainer()
+    trainer.step([workload.batches(0)])
+    return set(trainer.save())
