@@ -50,18 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit; every error is one line on stderr."""
     try:
         code = polarc.main(arguments, standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else Exit.OK)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(Exit.USAGE)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # no command exits by itself: the judge's own code did
         click.echo(f"polarc: {one_line(error)}", err=True)
         sys.exit(exit_code(error))
+    sys.exit(code if isinstance(code, int) else Exit.OK)
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return an error as one line; its type and place too where the message alone would puzzle."""
     message = " ".join(str(error).split())[:500]
     if exit_code(error) != Exit.INTERNAL:

@@ -20,7 +20,7 @@ from polarchive.format.coding import Coded
 from polarchive.format.limits import MAX_TENSORS, MAX_TENSORS_HEADER
 from polarchive.format.models import Below, Model, Near
 from polarchive.format.spelling import specs
-from polarchive.format.tensors import ITEMSIZE, Array, Layout, Spec, require_bools, spec_of
+from polarchive.format.tensors import ITEMSIZE, Array, Layout, Spec, spec_of
 
 State = Mapping[str, Array]
 MAGIC: Final = b"polarchive/v1/coded\x00"
@@ -177,7 +177,8 @@ def _take(state: dict[str, Array], found: Iterator[tuple[str, Array]], place: st
     for name, array in found:
         if name in state:
             raise FormatError(Reason.CODING, place, f"{name} appears twice")
-        require_bools(spec_of(name, array), array.data, place)
+        if array.dtype == "BOOL" and bytes(array.data).translate(None, b"\x00\x01"):
+            raise FormatError(Reason.CODING, place, f"{name}: a bool that is neither 0 nor 1")
         state[name] = array
 
 

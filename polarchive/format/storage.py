@@ -36,7 +36,9 @@ def read(index: int, blob: Blob, earlier: Callable[[int, int], State], depth: in
         return {spec.name: Array(spec.dtype, spec.shape, data) for spec, data in tensors.read(blob)}
     base = delta.base_of(blob)
     if depth >= MAX_CHAIN or not index or (base is not None and base >= index):
-        raise FormatError(Reason.CODING, blob.place, f"state {index} builds on {base}, or too many build on each other")
+        raise FormatError(
+            Reason.CODING, blob.place, f"state {index} on state {base}: not an earlier one, or too long a chain"
+        )
     try:
         before = earlier(base, depth + 1) if base is not None else {}
     except OpeningError:

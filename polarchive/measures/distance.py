@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """Hold norms over one tensor: of claimed − replayed (l1, l2, linf), and of the two updates (l2).
+    """Hold norms over one tensor: of claimed − replayed (l1, l2, linf), of both updates and of what was replayed (l2).
 
     `equal` is equality of every element; NaN equals nothing, so a NaN anywhere shows as a NaN norm and as not equal.
     `whole` says that no tolerance applies: integers, and single numbers that the replay leaves whole, which count.
@@ -22,6 +22,7 @@ class Distance:
     linf: float
     claimed: float
     replayed: float
+    size: float
 
 
 def compare(before: Tensor | None, claimed: Tensor, replayed: Tensor) -> Distance:
@@ -40,6 +41,7 @@ def compare(before: Tensor | None, claimed: Tensor, replayed: Tensor) -> Distanc
         linf=gap.max().item() if gap.numel() else 0.0,
         claimed=(claim - start).norm().item(),
         replayed=(replay - start).norm().item(),
+        size=replay.norm().item(),
     )
 
 

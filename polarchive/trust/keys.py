@@ -8,7 +8,7 @@ from typing import Final
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from polarchive.errors import FormatError, Reason, SignatureError
+from polarchive.errors import FormatError, PolError, Reason, SignatureError
 from polarchive.format.note import VerifierKey
 
 SECRET_SIZE: Final = 32
@@ -77,7 +77,7 @@ def read_secret(path: str | Path) -> bytes:
     except ValueError:
         secret = b""
     if len(secret) != SECRET_SIZE:
-        raise FormatError(Reason.KEY, str(path), "not a run's secret of 64 hex digits")
+        raise PolError(f"{path}: not a run's secret of 64 hex digits")
     return secret
 
 

@@ -28,8 +28,10 @@ def text(verdict: Verdict) -> Iterator[str]:
         yield f"  {_MARKS[finding.outcome]} {finding.check}: {_where(finding)}{finding.message}"
     for judged in verdict.judged:
         yield from _segment(judged)
-    if 0 < replayed < total:
-        yield f"one bad segment among {total} would be among the replayed with probability {replayed / total:.3g}"
+    if verdict.odds is not None:
+        yield f"one bad segment among {total} is drawn with probability {verdict.odds:.3g}"
+    elif replayed < total:
+        yield f"{total - replayed} segments were not replayed, by the judge's choice: a rehearsal"
     if verdict.result in (ACCEPTED, INCONCLUSIVE):
         yield "not shown: " + "; ".join(NOT_SHOWN)
 
@@ -56,6 +58,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "challenge": verdict.challenge.hex(),
         "recorded_on": dict(verdict.recorded_on),
         "replayed_on": dict(verdict.replayed_on),
+        "odds": verdict.odds,
         "total_segments": verdict.segments,
         "not_shown": list(NOT_SHOWN),
     }

@@ -28,6 +28,10 @@ class Sample:
         drawn = draw(challenge, inner, min(self.count, inner))
         return sorted({index for index in (0, last) if last >= 0} | {index + 1 for index in drawn})
 
+    def odds(self, segments: int) -> float:
+        """Return the probability that one bad segment, neither the first nor the last, is drawn."""
+        return min(self.count / max(segments - 2, 1), 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Range:

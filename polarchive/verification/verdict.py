@@ -37,7 +37,8 @@ class Verdict:
     """Hold a verdict on an archive: the findings on the whole of it and on each replayed segment.
 
     `challenge` and `nonce` let anyone draw the same segments again, out of `segments`; `archive` is the digest of the
-    archive's index, None for a run directory. Of the two stacks the first is what the prover says.
+    archive's index, None for a run directory. `odds` is the probability that a sample meets one bad segment. Of the two
+    stacks the first is what the prover says.
     """
 
     archive: bytes | None
@@ -47,6 +48,7 @@ class Verdict:
     segments: int
     recorded_on: Mapping[str, str]
     replayed_on: Mapping[str, str]
+    odds: float | None
     findings: tuple[Finding, ...]
     judged: tuple[Judged, ...]
 

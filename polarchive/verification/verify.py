@@ -11,6 +11,7 @@ from polarchive.training import stack
 from polarchive.verification.case import Batches, Build, Case
 from polarchive.verification.policy import Policy
 from polarchive.verification.replay import replay
+from polarchive.verification.selections import Sample
 from polarchive.verification.verdict import Judged, Verdict
 
 Progress = Callable[[int, int], None]
@@ -42,7 +43,7 @@ def verify(
     findings += [finding for of_case in policy.of_case for finding in of_case(case)]
     chosen = policy.selection(archive, challenge)
     judged = []
-    for done, index in enumerate(reversed(chosen)):  # so that nothing undeclared is carried on as when it was recorded
+    for done, index in enumerate([*chosen[1::2], *chosen[::2]]):  # else undeclared state is carried on as recorded
         progress(done, len(chosen))
         evidence = replay(case, index)
         errors = {each.tensor or "all": each.error for each in policy.threshold(evidence)}
@@ -57,5 +58,6 @@ def verify(
         recorded_on=dict(archive.header.stack),
         replayed_on=stack.describe([torch.device(device)]),
         findings=tuple(findings),
-        judged=tuple(reversed(judged)),
+        odds=policy.selection.odds(len(archive.segments)) if isinstance(policy.selection, Sample) else None,
+        judged=tuple(sorted(judged, key=lambda each: each.index)),
     )

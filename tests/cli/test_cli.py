@@ -382,9 +382,10 @@ def test_salted_run_needs_its_secret(place: Place) -> None:
     [
         ({"trainer": "build_raising"}, 'FileNotFoundError("no such model")', "FileNotFoundError: no such model"),
         ({"trainer": "build_that_steps_into_an_error"}, '1 / len("")', "ZeroDivisionError: "),
+        ({"trainer": "build_that_exits"}, "sys.exit(0)", "SystemExit: 0"),
         ({"batches": "batches_raising"}, "raise KeyError", "KeyError: 'no batch"),
     ],
-    ids=["build", "step", "batches"],
+    ids=["build", "step", "exit", "batches"],
 )
 def test_raising_judge_is_told_file_and_line(functions: dict[str, str], line: str, error: str, place: Place) -> None:
     number = next(number for number, text in enumerate(JUDGE.read_text().splitlines(), 1) if line in text)

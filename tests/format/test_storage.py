@@ -70,7 +70,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_states_are_read_in_any_order(seed: int, packed: Path) -> None:
-    order = random.Random(seed).choices(range(21), k=30) + [20, 0]
+    order = [*random.Random(seed).choices(range(21), k=30), 20, 0]
     with open_archive(packed, trusted=None) as archive:
         for index in order:
             assert archive.state(index) == states(21)[index]
@@ -159,10 +159,8 @@ def test_states_may_build_on_any_earlier_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("base", [2, 3, 4, 2**64 - 2])
 def test_a_base_that_is_not_earlier_is_refused(base: int, tmp_path: Path) -> None:
-    coded = encode(states(5)[2], states(5)[2], base)
-    members: Hook[Member] = lambda found: sorted(
-        (container.coded_name(2), coded) if name == container.state_name(2) else (name, data) for name, data in found
-    )
+    coded = container.coded_name(2), encode(states(5)[2], states(5)[2], base)
+    members: Hook[Member] = at(6, lambda _: coded)
     path = replace(training(4), members=members).seal(tmp_path / "run.pol")
     assert refusal(path, 2) == Reason.CODING and refusal(path, 0, 1, 2) == Reason.CODING
 
@@ -198,6 +196,14 @@ def test_a_chain_may_not_be_too_long(limit: int, tmp_path: Path, monkeypatch: py
             assert refusal(path, index) == Reason.CODING
 
 
+@pytest.mark.xfail(strict=True, reason="the state read last hides how many others it builds on")
+def test_a_chain_may_not_be_too_long_in_order_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "MAX_CHAIN", 2)
+    path = forged(tmp_path / "run.pol", {1: 0, 2: 1, 3: 2}, segments=3)
+    with open_archive(path, trusted=None) as archive, pytest.raises(FormatError):
+        archive.seal()
+
+
 def test_the_longest_chain_is_read(tmp_path: Path) -> None:
     small = [{"x": numbers(0, 60 + index)} for index in range(MAX_CHAIN + 2)]
     chain = coded_on({index: index - 1 for index in range(1, MAX_CHAIN + 2)}, small)
@@ -208,19 +214,18 @@ def test_the_longest_chain_is_read(tmp_path: Path) -> None:
     assert refusal(path, MAX_CHAIN + 1) == Reason.CODING
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_state_may_not_grow_too_much(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("count", "fits"), [(2 * 50 + 25, True), (2 * 50 + 26, False)])
+def test_a_state_may_not_grow_too_much(count: int, fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "MAX_SMALL_STATE", 100)
     monkeypatch.setattr(storage, "MAX_GROWTH", 2)
-    for count, fits in ((2 * 50 + 25, True), (2 * 50 + 26, False)):
-        found: list[State] = [{"x": numbers(seed, 50)}, {"x": numbers(seed, count)}]
-        run = Simulation(segments=1, every=1, records=1, states=lambda _, found=found: found)
-        path = replace(run, members=coded_on({1: None}, found)).seal(tmp_path / f"{count}.pol")
-        if fits:
-            with open_archive(path, trusted=None) as archive:
-                assert archive.state(1) == found[1]
-        else:
-            assert refusal(path, 1) == Reason.LIMIT
+    found: list[State] = [{"x": numbers(0, 50)}, {"x": numbers(1, count)}]
+    run = Simulation(segments=1, every=1, records=1, states=lambda _: found, members=coded_on({1: None}, found))
+    path = run.seal(tmp_path / "run.pol")
+    if fits:
+        with open_archive(path, trusted=None) as archive:
+            assert archive.state(1) == found[1]
+    else:
+        assert refusal(path, 1) == Reason.LIMIT
 
 
 def test_both_forms_of_a_state_are_one_too_many(tmp_path: Path) -> None:

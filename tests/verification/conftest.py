@@ -36,6 +36,7 @@ def verdicts() -> Verdicts:
             segments=len(judged),
             recorded_on={"threads": "2", "torch": "2"},
             replayed_on={"threads": "1", "torch": "2"},
+            odds=None,
             findings=findings(archive),
             judged=judged,
         )
