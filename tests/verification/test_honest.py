@@ -1,5 +1,6 @@
 """Judge honest runs: bit for bit the same on one machine, close on one that sums in another order."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,12 @@ def test_same_stack_replays_bit_for_bit(workload: Workload, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("workload", "noisy"),
-    [(WARM_RESNET, "model/conv.weight"), (TRANSFORMER, "model/layers.0.attention.k.bias")],
-    ids=["resnet20", "transformer"],
+    [
+        (replace(RESNET, every=1, steps=4), "model/conv.weight"),  # at this rate three steps amplify rounding too much
+        (WARM_RESNET, "model/conv.weight"),
+        (TRANSFORMER, "model/layers.0.attention.k.bias"),
+    ],
+    ids=["resnet20 step by step", "resnet20 at a low rate", "transformer"],
 )
 def test_other_thread_count_is_within_a_tenth(workload: Workload, noisy: str, tmp_path: Path) -> None:
     with threads(2):
