@@ -427,6 +427,20 @@ def complex_parameters() -> Script:
     return plain(model, torch.optim.Adam(model.parameters(), lr=1e-2))
 
 
+@loop
+def batches_that_are_conjugate_views() -> Script:
+    model = Complex()
+    body = classify(model, optimizer := torch.optim.Adam(model.parameters(), lr=1e-2))
+
+    def data() -> Iterator[Batch]:
+        for x, y in vectors():
+            z = torch.complex(x, x.flip(1)).conj()
+            yield z, z.imag, y
+
+    parts = {"model": model, "optimizer": optimizer}
+    return Script(parts, lambda batch: body((batch[0] * batch[1], batch[2])), data)
+
+
 class Centred(nn.Module):
     """Subtracts a running mean, which it does not save."""
 
@@ -551,6 +565,22 @@ def two_players() -> Script:
 
     parts = {"generator": made, "discriminator": judged, "first": of_made, "second": of_judged}
     return Script(parts, body)
+
+
+@loop
+def two_heads_on_one_body() -> Script:
+    body = nn.Linear(INPUTS, 8)
+    actor, critic = nn.Sequential(body, nn.Linear(8, CLASSES)), nn.Sequential(body, nn.Linear(8, 1))
+    optimizer = torch.optim.RMSprop([*actor.parameters(), *critic[1].parameters()], lr=1e-2)
+
+    def step(batch: Batch) -> None:
+        optimizer.zero_grad()
+        value = critic(batch[0]).squeeze(1)
+        chosen = F.log_softmax(actor(batch[0]), 1).gather(1, batch[1][:, None]).squeeze(1)
+        (value.square() - chosen * value.detach()).mean().backward()
+        optimizer.step()
+
+    return Script({"actor": actor, "critic": critic, "optimizer": optimizer}, step)
 
 
 class Memory:

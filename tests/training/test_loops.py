@@ -23,7 +23,7 @@ from polarchive.verification.evidence import Evidence
 from polarchive.verification.replay import replay
 from polarchive.verification.selections import Range
 from polarchive.verification.verdict import ACCEPTED, INCONCLUSIVE, REJECTED
-from tests.loops import CATALOGUE, UNDECLARED, Batch, Loop, Script
+from tests.loops import CATALOGUE, UNDECLARED, Batch, Loop, Script, mlp
 from tests.simulator import PROVER
 
 SEED, EVERY = 5, 4
@@ -198,6 +198,18 @@ def test_a_buffer_is_absent_at_first(recorded: Recording) -> None:
 @just("tied_weights")
 def test_tied_weights_are_recorded_once(recorded: Recording) -> None:
     assert [name for name in recorded.archive.state(0) if name.startswith("model/")] == ["model/encoder.weight"]
+
+
+@just("two_heads_on_one_body")
+def test_what_two_parts_share_is_recorded_once(recorded: Recording) -> None:
+    shared = {name for name in recorded.archive.state(3) if "/0.weight" in name}
+    assert shared == {"actor/0.weight", "optimizer/actor/0.weight/square_avg", "optimizer/actor/0.weight/step"}
+
+
+@just("compiled_without_code")
+def test_a_wrapper_changes_no_name(recorded: Recording) -> None:
+    parameters = {f"model/{name}" for name, _ in mlp(nn.Dropout()).named_parameters()}
+    assert {name for name in recorded.archive.state(0) if name.startswith("model/")} == parameters
 
 
 @just("frozen_parameters")

@@ -279,12 +279,25 @@ def test_a_scheduler_that_moves_within_a_segment_is_recorded(training: Training,
     assert judged(folder) == ACCEPTED
 
 
-def test_a_setting_that_is_no_number_stops_the_recording_and_spoils_nothing(training: Training, folder: Path) -> None:
+def test_a_setting_that_is_no_number_stops_the_recording(training: Training, folder: Path) -> None:
     with pytest.raises(RecordingError, match="optimizer/0/lr is nan"), training.writer(folder) as log:
         training.record(log, 2)
         training.optimizer.param_groups[0]["lr"] = float("nan")
         log.record(training.batches[2])
     assert [segment.steps for segment in opened(folder).segments] == [2]
+
+
+def test_a_setting_that_is_mended_in_time_spoils_nothing(training: Training, folder: Path) -> None:
+    with training.writer(folder) as log:
+        training.record(log, 2)
+        training.optimizer.param_groups[0]["lr"] = float("inf")
+        with pytest.raises(RecordingError):
+            log.record(training.batches[2])
+        training.optimizer.param_groups[0]["lr"] = 0.1
+        for batch in training.batches[2:4]:
+            log.record(batch)
+            training.body(batch)
+    assert judged(folder) == ACCEPTED
 
 
 # Batches.
