@@ -15,10 +15,12 @@ from polarchive.format.limits import (
     MAX_COSIGNATURES,
     MAX_DATASET,
     MAX_ENTRIES,
-    MAX_ENTRY,
+    MAX_ENTRIES_SIZE,
     MAX_HEADER,
+    MAX_HEADS_SIZE,
     MAX_NOTE,
     MAX_STAMP,
+    MAX_VALUES,
 )
 from polarchive.format.note import Head, VerifierKey
 from polarchive.format.tensors import Array, Buffer
@@ -60,7 +62,8 @@ class Archive:
         self._last: tuple[int, dict[str, Array]] = (-1, {})  # a replay reads states in order, and codings build on it
         self._offsets = _running(segment.rows.size for segment in checked.segments)
         commitment = checked.header.commitment
-        self._leaves = log.check_dataset(commitment, source.dataset()) if commitment.mode == "indexed" else ()
+        indexed = commitment.mode == "indexed"
+        self._leaves = log.check_dataset(commitment, source.dataset()) if indexed else merkle.Digests(b"")
 
     @property
     def header(self) -> Header:
@@ -97,8 +100,7 @@ class Archive:
 
     def steps(self, index: int) -> tuple[log.Step, ...]:
         """Return the steps of segment `index`; FormatError unless its rows are the committed ones."""
-        segment = self.segments[index]
-        return log.check_rows(self.header, segment, self._source.rows(segment, self._offsets[index]), self._leaves)
+        return tuple(self._each_step(self.segments[index]))
 
     def state(self, index: int) -> dict[str, Array]:
         """Return state `index` (-1: the last); DigestError unless it is the committed one.
@@ -112,23 +114,48 @@ class Archive:
             return dict(self._last[1])
         if not self.is_stored(index):
             raise OpeningError(f"state {index} is committed by its root only, and was not shown")
+        self._check_layout(index)
         with self._source.state(index, self.root(index)) as blob:
             state = storage.read(index, blob, self._state, depth, sum(spec.nbytes for spec in self.header.layout))
             if tensors.root_of(state) != self.root(index):
                 raise DigestError(Reason.STATE, blob.place, "the state differs from its committed root")
-        if index == 0 and tensors.layout_of(state) != self.header.layout:
-            raise FormatError(Reason.STATE, "header", "its layout is not that of state 0")
         self._last = index, {name: _read_only(array) for name, array in state.items()}
         return dict(self._last[1])
 
     def seal(self) -> None:
-        """Read and check every byte; raise FormatError if one differs from its commitment."""
-        self._source.seal()
+        """Read and check every byte; raise FormatError if one differs from its commitment.
+
+        What costs little comes first: sizes that lie need not be read to their end.
+        """
+        stored = list(filter(self.is_stored, range(len(self.segments) + 1)))
+        for index in stored:
+            self._check_layout(index)
         for segment in self.segments:
-            self.steps(segment.index)
-        for index in range(len(self.segments) + 1):
-            if self.is_stored(index):
-                self.state(index)
+            for _ in self._each_step(segment):
+                pass
+        self._source.seal()
+        for index in stored:
+            self._check_state(index)
+
+    def _each_step(self, segment: Segment) -> Iterator[log.Step]:
+        data = self._source.rows(segment, self._offsets[segment.index])
+        return log.each_step(self.header, segment, data, self._leaves)
+
+    def _check_layout(self, index: int) -> None:
+        with self._source.state(index, self.root(index)) as blob:
+            if storage.is_coded(blob):
+                return
+            layout = tensors.read_layout(blob)
+        if index == 0 and layout != self.header.layout:
+            raise FormatError(Reason.STATE, "header", "its layout is not that of state 0")
+
+    def _check_state(self, index: int) -> None:
+        """Check a state in memory that does not grow with it, unless it is coded and so needs the one it builds on."""
+        with self._source.state(index, self.root(index)) as blob:
+            if not storage.is_coded(blob):
+                tensors.check_state(blob, self.root(index))
+                return
+        self._state(index, 0)
 
     def members(self) -> Iterator[tuple[str, Iterable[Buffer]]]:
         """Yield what a container of this run holds, in order, one member at a time."""
@@ -240,7 +267,7 @@ def _open_sealed(path: Path) -> Archive:
     try:
         header = parts.read(container.HEADER, MAX_HEADER)
         lines = lines_of(parts.blobs[container.ENTRIES])
-        notes = note.split(bytes(parts.blobs[container.HEADS].bounded(MAX_NOTE * (len(lines) + 1))))
+        notes = notes_of(parts.blobs[container.HEADS], len(lines) + 1)
         checked = log.check(header, lines, notes)
         _check_members(checked, parts)
         return Archive(path, checked, _Sealed(parts), parts.digest)
@@ -256,13 +283,21 @@ def _open_run(path: Path) -> Archive:
 
 def lines_of(blob: Blob) -> list[bytes]:
     """Return the lines of the entries member; FormatError if they are too many bytes or the last one is not ended."""
-    data = bytes(blob.bounded(256 * MAX_ENTRY))
-    if data.count(b"\n") >= MAX_ENTRIES:
-        raise FormatError(Reason.LIMIT, blob.place, f"more than {MAX_ENTRIES} entries")
+    data = bytes(blob.bounded(MAX_ENTRIES_SIZE))
+    if data.count(b"\n") >= MAX_ENTRIES or data.count(b",") > 2 * MAX_VALUES:
+        raise FormatError(Reason.LIMIT, blob.place, f"more than {MAX_ENTRIES} entries or {2 * MAX_VALUES} commas")
     lines = data.split(b"\n")
     if lines.pop():
         raise FormatError(Reason.ENTRY, blob.place, "the last entry has no line end")
     return lines
+
+
+def notes_of(blob: Blob, entries: int) -> list[bytes]:
+    """Return the notes of the heads member; FormatError if they are too many for so many entries, or not whole."""
+    data = bytes(blob.bounded(min(MAX_HEADS_SIZE, MAX_NOTE * entries)))
+    if data.count(b"\n") > 2 * note.LINES * entries:  # before each becomes an object
+        raise FormatError(Reason.HEAD, blob.place, f"more heads than {entries} entries")
+    return list(note.split(data))
 
 
 def _check_members(checked: log.Log, parts: Container) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from polarchive.errors import FormatError, Reason
-from polarchive.format.limits import MAX_DEPTH, MAX_VALUES
+from polarchive.format.limits import MAX_BRACKETS, MAX_DEPTH, MAX_VALUES
 
 Json: TypeAlias = str | bool | list["Json"] | dict[str, "Json"] | None
 
@@ -25,8 +25,7 @@ def decode(data: bytes | memoryview, limit: int, place: str) -> Json:
     """Return the value `data` spells; refuse any other spelling of it, and more than `limit` bytes."""
     if len(data) > limit:
         raise FormatError(Reason.LIMIT, place, f"JSON of {len(data)} bytes, at most {limit} are allowed")
-    if bytes(data).count(b",") > MAX_VALUES:  # a few bytes of text become a hundred in memory
-        raise FormatError(Reason.LIMIT, place, f"JSON of more than {MAX_VALUES} values")
+    require_few(bytes(data), MAX_VALUES, place)
     try:
         value: Json = json.loads(
             bytes(data).decode("ascii"),
@@ -41,6 +40,12 @@ def decode(data: bytes | memoryview, limit: int, place: str) -> Json:
     if spelled != data:
         raise FormatError(Reason.JSON, place, "not canonical JSON: another spelling of the same value")
     return value
+
+
+def require_few(text: bytes, values: int, place: str) -> None:
+    """Refuse text of too many values before it is parsed: two bytes of JSON can become a hundred in memory."""
+    if text.count(b",") > values or text.count(b"[") + text.count(b"{") > MAX_BRACKETS:
+        raise FormatError(Reason.LIMIT, place, f"more than {values} commas or {MAX_BRACKETS} brackets")
 
 
 def is_printable(text: str) -> bool:

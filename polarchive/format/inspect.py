@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polarchive.format import container, journal, storage
-from polarchive.format.archive import lines_of
+from polarchive.format.archive import lines_of, notes_of
 from polarchive.format.blob import Blob
 from polarchive.format.entry import End, Entry, Header, Segment
 from polarchive.format.limits import MAX_HEADER
-from polarchive.format.note import LINES
 from polarchive.format.spelling import decode_entry, decode_header
 
 
@@ -44,13 +43,13 @@ def _inspect_sealed(path: Path) -> Summary:
         header = decode_header(parts.read(container.HEADER, MAX_HEADER))
         lines = lines_of(parts.blobs[container.ENTRIES])
         raw = sum(storage.raw_size(blob) for name, blob in parts.blobs.items() if name.startswith("70-state-"))
-        notes = sum(chunk.count(b"\n") for chunk in parts.blobs[container.HEADS].chunks())
+        notes = notes_of(parts.blobs[container.HEADS], len(lines) + 1)
     sizes: dict[str, int] = {}
     for member in parts.listed.values():
         kind = member.name[3:].split("-")[0].split(".")[0]
         sizes[kind] = sizes.get(kind, 0) + member.size
     stamps = sum(name.startswith("50-stamp-") for name in parts.listed)
-    return _summary(header, lines, notes // LINES, stamps, raw, sizes, path.stat().st_size)
+    return _summary(header, lines, len(notes), stamps, raw, sizes, path.stat().st_size)
 
 
 def _inspect_run(path: Path) -> Summary:

@@ -1,13 +1,13 @@
 """Hold a run's entries to one another and to the heads over them (SPEC.md, "The log")."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from polarchive.errors import DigestError, FormatError, Reason, TrustError
 from polarchive.format import merkle, note
 from polarchive.format.commitment import BatchRow
 from polarchive.format.entry import Commitment, End, Entry, Header, Hyper, Segment, StepRow
-from polarchive.format.limits import MAX_ENTRIES
+from polarchive.format.limits import MAX_ENTRIES, MAX_HYPER
 from polarchive.format.note import Head
 from polarchive.format.spelling import decode_entry, decode_header, decode_row
 
@@ -49,27 +49,43 @@ def check(header: bytes, lines: Sequence[bytes], notes: Iterable[bytes]) -> Log:
     return Log((header, *lines), opening, segments, end, heads, signed)
 
 
-def check_dataset(commitment: Commitment, data: bytes) -> tuple[merkle.Digest, ...]:
+def check_dataset(commitment: Commitment, data: bytes) -> merkle.Digests:
     """Return the leaf digests of a dataset in indexed mode; DigestError unless they are the committed ones."""
-    leaves = tuple(data[start : start + merkle.SIZE] for start in range(0, len(data), merkle.SIZE))
-    if len(data) != merkle.SIZE * (commitment.size or 0) or merkle.root(leaves) != commitment.root:
+    leaves = merkle.Digests(data)
+    if len(data) != merkle.SIZE * (commitment.size or 0) or leaves.root() != commitment.root:
         raise DigestError(Reason.DIGEST, "dataset", "the leaf digests are not those that the header commits to")
     return leaves
 
 
 def check_rows(header: Header, segment: Segment, data: bytes, leaves: Sequence[merkle.Digest] = ()) -> tuple[Step, ...]:
     """Return the steps of a segment out of the bytes of its rows; FormatError unless they are the committed ones."""
-    place = f"segment {segment.index} rows"
-    lines = data.split(b"\n")
-    if lines.pop() or len(lines) != segment.steps or len(data) != segment.rows.size:
+    return tuple(each_step(header, segment, data, leaves))
+
+
+def each_step(header: Header, segment: Segment, data: bytes, leaves: Sequence[merkle.Digest]) -> Iterator[Step]:
+    """Yield what `check_rows` returns, one step in memory at a time; only the end of it says that all of them fit."""
+    place, records, hyper = f"segment {segment.index} rows", 0, segment.hyper
+    for number, line in enumerate(_committed_lines(segment, data, place), segment.first):
+        row = decode_row(line, place)
+        _check_row(header, segment, row, number, place)
+        if header.commitment.mode == "indexed":
+            _check_indices(row, leaves, place)
+        records += sum(batch.count for batch in row.batches)
+        hyper = {**hyper, **row.hyper} if row.hyper else hyper
+        if len(hyper) > MAX_HYPER:
+            raise FormatError(Reason.FIELD, place, f"more than {MAX_HYPER} hyper-parameters in step {number}")
+        yield Step(number, row.batches, hyper)
+    if records != segment.records:
+        raise FormatError(Reason.ROWS, place, "the rows do not sum up to the segment's records")
+
+
+def _committed_lines(segment: Segment, data: bytes, place: str) -> list[bytes]:
+    if (data.count(b"\n"), len(data)) != (segment.steps, segment.rows.size) or not data.endswith(b"\n"):
         raise FormatError(Reason.ROWS, place, f"not {segment.steps} lines in {segment.rows.size} bytes")
+    lines = data.split(b"\n")[:-1]
     if merkle.root(merkle.leaf(line) for line in lines) != segment.rows.root:
         raise FormatError(Reason.ROWS, place, "the rows differ from their committed root")
-    rows = [decode_row(line, place) for line in lines]
-    _check_steps(header, segment, rows, place)
-    if header.commitment.mode == "indexed":
-        _check_indices(rows, leaves, place)
-    return _with_hyper(segment, rows)
+    return lines
 
 
 def _check_entries(header: Header, entries: Sequence[Entry]) -> tuple[tuple[Segment, ...], End | None]:
@@ -121,34 +137,23 @@ def _check_heads(heads: Sequence[Head], tree: merkle.Tree, origin: str) -> None:
         raise TrustError(Reason.HEAD, "heads", f"the last head covers {size} of {len(tree)} entries")
 
 
-def _check_steps(header: Header, segment: Segment, rows: Sequence[StepRow], place: str) -> None:
-    if [row.step for row in rows] != list(range(segment.first, segment.first + segment.steps)):
+def _check_row(header: Header, segment: Segment, row: StepRow, number: int, place: str) -> None:
+    if row.step != number:
         raise FormatError(Reason.ROWS, place, "the rows are not the segment's steps in order")
-    if any(len(row.batches) != header.micro * header.world for row in rows):
+    if len(row.batches) != header.micro * header.world:
         raise FormatError(Reason.ROWS, place, f"not {header.micro} batches a step")
-    if rows[0].hyper is not None or any(row.hyper == {} for row in rows):
+    if row.hyper == {} or (row.hyper is not None and number == segment.first):
         raise FormatError(Reason.ROWS, place, "a row states hyper-parameters where none change")
-    batches = [batch for row in rows for batch in row.batches]
-    if sum(batch.count for batch in batches) != segment.records:
-        raise FormatError(Reason.ROWS, place, "the rows do not sum up to the segment's records")
-    if any((batch.indices is not None) != (header.commitment.mode == "indexed") for batch in batches):
+    if any((batch.indices is not None) != (header.commitment.mode == "indexed") for batch in row.batches):
         raise FormatError(Reason.ROWS, place, "indices belong to indexed mode, and only there")
-    if any(batch.indices is not None and len(batch.indices) != batch.count for batch in batches):
-        raise FormatError(Reason.ROWS, place, "not one index per record")
 
 
-def _check_indices(rows: Sequence[StepRow], leaves: Sequence[merkle.Digest], place: str) -> None:
-    for batch in (batch for row in rows for batch in row.batches):
+def _check_indices(row: StepRow, leaves: Sequence[merkle.Digest], place: str) -> None:
+    for batch in row.batches:
         indices = batch.indices or ()
+        if len(indices) != batch.count:
+            raise FormatError(Reason.ROWS, place, "not one index per record")
         if any(index >= len(leaves) for index in indices):
             raise FormatError(Reason.ROWS, place, f"an index beyond the dataset's {len(leaves)} records")
         if merkle.root(leaves[index] for index in indices) != batch.root:
             raise FormatError(Reason.ROWS, place, "a batch root is not that of the records it names")
-
-
-def _with_hyper(segment: Segment, rows: Sequence[StepRow]) -> tuple[Step, ...]:
-    steps, hyper = [], dict(segment.hyper)
-    for row in rows:
-        hyper = {**hyper, **(row.hyper or {})}
-        steps.append(Step(row.step, row.batches, hyper))
-    return tuple(steps)

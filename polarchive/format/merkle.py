@@ -4,8 +4,9 @@ Trees here take leaf *digests*; `leaf` makes one from bytes. Indices are 0-based
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, overload
 
 from polarchive.errors import DigestError, Reason
 
@@ -36,6 +37,31 @@ def root(leaves: Iterable[Digest]) -> Digest:
     while len(level) > 1:
         level = _parents(level)
     return level[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Digests(Sequence[Digest]):
+    """See the digests that lie in `data` one after the other, without an object for each."""
+
+    data: bytes
+
+    def __len__(self) -> int:
+        return len(self.data) // SIZE
+
+    @overload
+    def __getitem__(self, index: int) -> Digest: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Digest]: ...
+    def __getitem__(self, index: int | slice) -> Digest | Sequence[Digest]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        start = SIZE * range(len(self))[index]
+        return self.data[start : start + SIZE]
+
+    def root(self) -> Digest:
+        """Return the root over all of them; at no time is there an object for more than 65,536."""
+        step = SIZE << 16
+        return root(root(Digests(self.data[start : start + step])) for start in range(0, len(self.data), step))
 
 
 class Tree:

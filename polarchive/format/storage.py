@@ -26,13 +26,18 @@ def member(index: int, state: State, before: State | None) -> tuple[str, Iterabl
     )
 
 
+def is_coded(blob: Blob) -> bool:
+    """Tell whether a member stores a state as a difference."""
+    return blob.place.endswith(".coded")
+
+
 def read(index: int, blob: Blob, earlier: Callable[[int, int], State], depth: int, first: int) -> dict[str, Array]:
     """Return the state that a member stores, unchecked against its root.
 
     `earlier(index, depth)` returns the state a coded one builds on, `depth` such steps deep, of at most MAX_CHAIN.
     `first` is the raw size of state 0, which bounds that of any coded state; state 0 itself must lie there in full.
     """
-    if not blob.place.endswith(".coded"):
+    if not is_coded(blob):
         return {spec.name: Array(spec.dtype, spec.shape, data) for spec, data in tensors.read(blob)}
     base = delta.base_of(blob)
     if depth >= MAX_CHAIN or not index or (base is not None and base >= index):
@@ -48,6 +53,6 @@ def read(index: int, blob: Blob, earlier: Callable[[int, int], State], depth: in
 
 def raw_size(blob: Blob) -> int:
     """Return how many bytes the tensors in a member have, reading little more than their description."""
-    if blob.place.endswith(".coded"):
+    if is_coded(blob):
         return delta.raw_size(blob)
     return blob.size - 8 - tensors.header_size(blob)

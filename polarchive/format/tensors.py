@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 from polarchive.errors import DigestError, FormatError, Reason
 from polarchive.format import merkle
 from polarchive.format.blob import Blob
-from polarchive.format.canonical import is_printable
+from polarchive.format.canonical import is_printable, require_few
 from polarchive.format.limits import CHUNK, MAX_NDIM, MAX_TENSORS, MAX_TENSORS_HEADER, MAX_TEXT, MAX_VALUES
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -70,8 +70,12 @@ def describe(dtype: str, shape: Iterable[int]) -> bytes:
 def leaf(spec: Spec, data: Buffer) -> merkle.Digest:
     """Return the leaf digest of one tensor: its description and the root over its 16 MiB chunks."""
     view = memoryview(data).cast("B")
-    chunks = merkle.root(merkle.leaf(view[start : start + CHUNK]) for start in range(0, len(view), CHUNK))
-    return merkle.leaf(TAG, lp(spec.name.encode()), describe(spec.dtype, spec.shape), chunks)
+    return _leaf(spec, (view[start : start + CHUNK] for start in range(0, len(view), CHUNK)))
+
+
+def _leaf(spec: Spec, chunks: Iterable[Buffer]) -> merkle.Digest:
+    root = merkle.root(merkle.leaf(memoryview(chunk)) for chunk in chunks)
+    return merkle.leaf(TAG, lp(spec.name.encode()), describe(spec.dtype, spec.shape), root)
 
 
 def state_root(leaves: Mapping[str, merkle.Digest]) -> merkle.Digest:
@@ -161,10 +165,27 @@ def read_state(blob: Blob, expected: merkle.Digest) -> dict[str, Array]:
     return state
 
 
+def _chunks(blob: Blob, spec: Spec) -> Iterator[bytearray]:
+    for chunk in blob.chunks(CHUNK):
+        require_bools(spec, chunk, blob.place)
+        yield chunk
+
+
 def require_bools(spec: Spec, data: Buffer, place: str) -> None:
     """Raise FormatError if a tensor of bools holds anything but 0 and 1."""
     if spec.dtype == "BOOL" and bytes(data).translate(None, b"\x00\x01"):
         raise FormatError(Reason.TENSORS, place, f"{spec.name}: a bool that is neither 0 nor 1")
+
+
+def check_state(blob: Blob, expected: merkle.Digest) -> None:
+    """Raise DigestError unless a safetensors file has the `expected` root; one chunk in memory at a time."""
+    layout, leaves = read_layout(blob), {}
+    offset = blob.size - sum(spec.nbytes for spec in layout)
+    for spec in layout:
+        leaves[spec.name] = _leaf(spec, _chunks(blob.slice(offset, spec.nbytes, blob.place), spec))
+        offset += spec.nbytes
+    if state_root(leaves) != expected:
+        raise DigestError(Reason.STATE, blob.place, "the state differs from its committed root")
 
 
 def check_spec(name: object, dtype: object, shape: object) -> Spec:
@@ -183,8 +204,7 @@ def check_spec(name: object, dtype: object, shape: object) -> Spec:
 
 
 def _parse(text: bytes, place: str) -> Layout:
-    if text.count(b",") > MAX_VALUES:
-        raise FormatError(Reason.LIMIT, place, f"a safetensors header of more than {MAX_VALUES} values")
+    require_few(text, MAX_VALUES, place)
     try:
         pairs = json.loads(text.decode("ascii"), object_pairs_hook=list)
         if not isinstance(pairs, list) or len(pairs) > MAX_TENSORS:
