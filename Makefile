@@ -1,9 +1,10 @@
-# make test | check | slow | demo | clean
+# make test | check | slow | fuzz | demo | clean
 
 PYTHON ?= python3
 BIN := .venv/bin
+SECONDS ?= 60
 
-.PHONY: test check slow demo clean
+.PHONY: test check slow fuzz demo clean
 
 test: .venv/ready
 	$(BIN)/pytest
@@ -16,6 +17,10 @@ check: .venv/ready
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict polarchive
 	$(BIN)/pytest -q tests/test_floors.py
+
+fuzz: .venv/ready
+	$(BIN)/python -c 'import atheris' 2> /dev/null || $(BIN)/pip install --quiet -e '.[fuzz]'
+	$(BIN)/python tools/fuzz.py --seconds $(SECONDS)
 
 demo: .venv/ready
 	$(BIN)/python tools/cifar10.py
