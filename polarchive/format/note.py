@@ -110,7 +110,7 @@ def open_note(note: bytes, key: VerifierKey, place: str = "note") -> Head:
         lines = note.decode().split("\n")
     except UnicodeDecodeError:
         raise FormatError(Reason.NOTE, place, "not UTF-8") from None
-    if len(lines) != LINES + 1 or not lines[0] or lines[3] or lines[5]:
+    if len(lines) != LINES + 1 or not lines[0] or lines[3] or lines[5] or not lines[4].startswith(DASH):
         raise FormatError(Reason.NOTE, place, "not the five lines of a head")
     head = Head(lines[0], _size(lines[1], place), _unbase64(lines[2], place))
     signature = _signature(lines[4], key, place)

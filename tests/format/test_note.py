@@ -116,7 +116,6 @@ HOSTILE = {
     "too_long": resigned(b"n" * MAX_NOTE + b"\n12\n" + ROOT + b"\n"),
 }
 OTHER_REASONS = {
-    "hyphen_for_the_dash": Reason.KEY,
     "another_name": Reason.KEY,
     "another_key_id": Reason.KEY,
     "signature_shifted_by_the_group_order": Reason.SIGNATURE,

@@ -84,6 +84,12 @@ def version_without_a_prefix() -> bytes:
     return header("version", to="v1")
 
 
+@vector("header", Reason.VERSION, "Header")
+def version_2_with_other_fields() -> bytes:
+    """A header of another version has fields of its own: the version is what is wrong with it."""
+    return put("author", to="Alice")(put("version", to="polarchive/v2")(SMALL))
+
+
 @vector("header", Reason.FIELD, "Entries")
 def type_missing() -> bytes:
     """No type."""
@@ -236,6 +242,41 @@ def field_of_17_dimensions() -> bytes:
 def field_that_may_be_nan() -> bytes:
     """A field whose greatest value is NaN."""
     return header("schema", 0, "high", to="f7ff8000000000000")
+
+
+def _field(**facts: Json) -> bytes:
+    field = {"dtype": "F32", "high": None, "level": "record", "low": None, "name": "x", "shape": []}
+    return header("schema", to=[{**field, **facts}])
+
+
+@vector("header", Reason.FIELD, "Header")
+def strings_of_a_batch() -> bytes:
+    """A field of strings that belongs to the batch as a whole."""
+    return _field(dtype="UTF8", level="batch")
+
+
+@vector("header", Reason.FIELD, "Header")
+def strings_of_a_shape() -> bytes:
+    """A field of several strings a record."""
+    return _field(dtype="UTF8", shape=["2"])
+
+
+@vector("header", Reason.FIELD, "Header")
+def strings_within_a_range() -> bytes:
+    """A field of strings with a least value."""
+    return _field(dtype="UTF8", low="i0")
+
+
+@vector("header", Reason.FIELD, "Header")
+def complex_numbers_within_a_range() -> bytes:
+    """A field of complex numbers with a greatest value, though they have no order."""
+    return _field(dtype="C64", high="f3ff0000000000000")
+
+
+@vector("header", Reason.FIELD, "Header")
+def eight_bit_floats_within_a_range() -> bytes:
+    """A field of 8-bit floats with a greatest value."""
+    return _field(dtype="F8_E4M3", high="i1")
 
 
 @vector("header", Reason.FIELD, "Header")

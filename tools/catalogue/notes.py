@@ -248,7 +248,7 @@ def root_in_hex() -> Made:
     return rooted(HEAD.root.hex().encode())
 
 
-@vector("note", Reason.KEY, SPEC)
+@vector("note", Reason.NOTE, SPEC)
 def hyphen_for_the_dash() -> Made:
     """The signature line begins with a hyphen."""
     return line(4, lambda text: text.replace("—".encode(), b"-"))
