@@ -220,7 +220,6 @@ def read_container(raw: bytes) -> dict[str, bytes]:
     need(all(item["size"] < 2**62 and item["crc32"] < 2**32 for item in items), "index")
     names = [item["name"] for item in items]
     need(names == sorted(set(names)) and all(re.fullmatch(NAMES, name) for name in names), "member")
-    need(all(item["size"] <= MOST.get(item["name"][:2], 2**62) for item in items), "limit")
     items.append({"name": "zz-index.json", "size": size, "crc32": zlib.crc32(content), "sha256": sha256(content).hex()})
     members, central, at = {}, b"", 0
     for item in items:
@@ -234,13 +233,16 @@ def read_container(raw: bytes) -> dict[str, bytes]:
         begin, at = at, at + len(local) + size
         need(at <= len(raw), "truncated")
         need(raw[begin : at - size] == local, "zip")
-        content = members[item["name"]] = raw[at - size : at]
-        need((item["crc32"], item["sha256"]) == (zlib.crc32(content), sha256(content).hex()), "digest")
+        members[item["name"]] = raw[at - size : at]
     directory = len(members), len(members), len(central), at
     central += struct.pack("<IQ2H2I4Q", 0x06064B50, 44, 0x032D, 45, 0, 0, *directory)
     central += struct.pack("<2IQI", 0x07064B50, 0, sum(directory[2:]), 1)
     central += struct.pack("<I4H2IH", 0x06054B50, 0, 0, 65_535, 65_535, FULL, FULL, 0)
     need(raw[at:] == central, "zip")
+    for item in items:
+        content = members[item["name"]]
+        need(item["size"] <= MOST.get(item["name"][:2], 2**62), "limit")
+        need((item["crc32"], item["sha256"]) == (zlib.crc32(content), sha256(content).hex()), "digest")
     return {name: members[name] for name in names}
 
 

@@ -14,7 +14,7 @@ from tests import independent_reader as reader
 VECTORS = sorted((Path(__file__).parent / "vectors").glob("*.vec"))
 
 # These break more than one rule, and SPEC.md lets a reader give the reason that it meets first.
-SEVERAL = {"archive-size-of-a-terabyte": "limit"}
+SEVERAL = {"archive-size-of-a-terabyte": "truncated"}
 
 
 def load(path: Path) -> tuple[dict[str, str], bytes]:

@@ -15,6 +15,7 @@ from polarchive.format.inspect import inspect
 from polarchive.format.limits import MAX_ENTRY
 from polarchive.format.note import VerifierKey
 from polarchive.format.tensors import Array
+from tests.simulator import STRANGER
 from tools import vectors
 from tools.catalogue import OK, Plan, Vector
 from tools.catalogue.forge import LONG, NONE, ONE, pack
@@ -203,6 +204,13 @@ def test_vector(file: Path, tmp_path: Path) -> None:
 )
 def test_large_vector(plan: Plan, tmp_path: Path) -> None:
     CHECKS[plan.kind](plan.vector(), tmp_path)
+
+
+def test_a_whole_archive_by_a_key_that_is_not_trusted_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.pol"
+    path.write_bytes(pack(ONE))
+    assert refusal(lambda: open_archive(path, trusted=[STRANGER.key])) == Reason.KEY
+    assert refusal(lambda: open_archive(path, trusted=[])) == Reason.KEY
 
 
 def test_the_committed_files_are_those_of_the_catalogue() -> None:

@@ -60,6 +60,8 @@ class Archive:
         self._log = checked
         self._source = source
         self._last: tuple[int, dict[str, Array]] = (-1, {})  # a replay reads states in order, and codings build on it
+        self._bounded = False  # whether the layout is known to be state 0's, which bounds how large coded ones may be
+        self._chain = 0  # how many coded states lead to it
         self._offsets = _running(segment.rows.size for segment in checked.segments)
         commitment = checked.header.commitment
         indexed = commitment.mode == "indexed"
@@ -84,6 +86,11 @@ class Archive:
     def heads(self) -> tuple[Head, ...]:
         """Return the heads in order; the last one covers every entry."""
         return self._log.heads
+
+    @property
+    def lines(self) -> tuple[bytes, ...]:
+        """Return the header and the entries as committed: the leaves of the log's tree."""
+        return self._log.raw
 
     @property
     def notes(self) -> tuple[bytes, ...]:
@@ -117,9 +124,10 @@ class Archive:
         self._check_layout(index)
         with self._source.state(index, self.root(index)) as blob:
             state = storage.read(index, blob, self._state, depth, sum(spec.nbytes for spec in self.header.layout))
+            chain = storage.links(blob, self._chain)
             if tensors.root_of(state) != self.root(index):
                 raise DigestError(Reason.STATE, blob.place, "the state differs from its committed root")
-        self._last = index, {name: _read_only(array) for name, array in state.items()}
+        self._last, self._chain = (index, {name: _read_only(array) for name, array in state.items()}), chain
         return dict(self._last[1])
 
     def seal(self) -> None:
@@ -143,11 +151,12 @@ class Archive:
 
     def _check_layout(self, index: int) -> None:
         with self._source.state(index, self.root(index)) as blob:
-            if storage.is_coded(blob):
-                return
-            layout = tensors.read_layout(blob)
-        if index == 0 and layout != self.header.layout:
+            layout = None if storage.is_coded(blob) else tensors.read_layout(blob)
+        if index and layout is None and not self._bounded:
+            self._check_layout(0)
+        if index == 0 and layout not in (None, self.header.layout):
             raise FormatError(Reason.STATE, "header", "its layout is not that of state 0")
+        self._bounded |= not index
 
     def _check_state(self, index: int) -> None:
         """Check a state in memory that does not grow with it, unless it is coded and so needs the one it builds on."""

@@ -51,6 +51,17 @@ def read(index: int, blob: Blob, earlier: Callable[[int, int], State], depth: in
     return delta.decode(blob, before, MAX_GROWTH * first + MAX_SMALL_STATE)
 
 
+def links(blob: Blob, before: int) -> int:
+    """Return how many coded states lead to a member, if `before` lead to the one it builds on; FormatError if too many.
+
+    The one it builds on may have been read before, so counting down to it does not count them all.
+    """
+    count = 0 if not is_coded(blob) else 1 if delta.base_of(blob) is None else 1 + before
+    if count > MAX_CHAIN:
+        raise FormatError(Reason.CODING, blob.place, f"{count} coded states build on one another")
+    return count
+
+
 def raw_size(blob: Blob) -> int:
     """Return how many bytes the tensors in a member have, reading little more than their description."""
     if is_coded(blob):

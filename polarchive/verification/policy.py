@@ -13,6 +13,7 @@ from polarchive.verification.checks.openings import openings
 from polarchive.verification.checks.replay_error import ReplayError
 from polarchive.verification.checks.schedule import schedule
 from polarchive.verification.checks.seal import seal
+from polarchive.verification.checks.second import trees
 from polarchive.verification.evidence import Evidence
 from polarchive.verification.finding import Finding
 from polarchive.verification.selections import Selection, every
@@ -30,7 +31,7 @@ class Policy:
 
     selection: Selection = every
     threshold: Threshold = _TENTH
-    of_archive: tuple[ArchiveCheck, ...] = (seal, end)
+    of_archive: tuple[ArchiveCheck, ...] = (seal, trees, end)
     of_case: tuple[CaseCheck, ...] = (initial, schedule)
     of_segment: tuple[SegmentCheck, ...] = (openings, counters)
 

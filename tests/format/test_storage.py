@@ -196,7 +196,6 @@ def test_a_chain_may_not_be_too_long(limit: int, tmp_path: Path, monkeypatch: py
             assert refusal(path, index) == Reason.CODING
 
 
-@pytest.mark.xfail(strict=True, reason="the state read last hides how many others it builds on")
 def test_a_chain_may_not_be_too_long_in_order_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "MAX_CHAIN", 2)
     path = forged(tmp_path / "run.pol", {1: 0, 2: 1, 3: 2}, segments=3)
