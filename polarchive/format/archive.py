@@ -1,49 +1,15 @@
 """Open a sealed archive or a run directory and read from it, every byte checked against its commitment."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from polarchive.errors import DigestError, FormatError, OpeningError, Reason, SignatureError
-from polarchive.format import container, journal, log, merkle, note, storage, tensors
-from polarchive.format.blob import Blob
-from polarchive.format.container import Container
+from polarchive.format import container, journal, log, merkle, storage, tensors
 from polarchive.format.entry import End, Header, Segment
-from polarchive.format.limits import (
-    MAX_COSIGNATURES,
-    MAX_DATASET,
-    MAX_ENTRIES,
-    MAX_ENTRIES_SIZE,
-    MAX_HEADER,
-    MAX_HEADS_SIZE,
-    MAX_NOTE,
-    MAX_STAMP,
-    MAX_VALUES,
-)
+from polarchive.format.limits import MAX_HEADER
 from polarchive.format.note import Head, VerifierKey
+from polarchive.format.sources import Recorded, Sealed, Source, check_members, lines_of, notes_of
 from polarchive.format.tensors import Array, Buffer
-
-
-class Source(Protocol):
-    """Give the parts of a run, wherever they lie."""
-
-    def rows(self, segment: Segment, offset: int) -> bytes:
-        """Return the bytes of a segment's rows, which `offset` bytes of rows precede."""
-
-    @contextmanager
-    def state(self, index: int, root: bytes) -> Iterator[Blob]:
-        """Open state `index`, which is committed by `root`."""
-
-    def dataset(self) -> bytes:
-        """Return the leaf digests of a dataset in indexed mode."""
-
-    def seal(self) -> None:
-        """Check every byte that is not checked where it is read."""
-
-    def close(self) -> None:
-        """Close the files."""
 
 
 class Archive:
@@ -62,6 +28,7 @@ class Archive:
         self._last: tuple[int, dict[str, Array]] = (-1, {})  # a replay reads states in order, and codings build on it
         self._bounded = False  # whether the layout is known to be state 0's, which bounds how large coded ones may be
         self._chain = 0  # how many coded states lead to it
+        self._first_size = sum(spec.nbytes for spec in checked.header.layout)
         self._offsets = _running(segment.rows.size for segment in checked.segments)
         commitment = checked.header.commitment
         indexed = commitment.mode == "indexed"
@@ -123,7 +90,7 @@ class Archive:
             raise OpeningError(f"state {index} is committed by its root only, and was not shown")
         self._check_layout(index)
         with self._source.state(index, self.root(index)) as blob:
-            state = storage.read(index, blob, self._state, depth, sum(spec.nbytes for spec in self.header.layout))
+            state = storage.read(index, blob, self._state, depth, self._first_size)
             chain = storage.links(blob, self._chain)
             if tensors.root_of(state) != self.root(index):
                 raise DigestError(Reason.STATE, blob.place, "the state differs from its committed root")
@@ -181,7 +148,7 @@ class Archive:
         for index in range(len(self.segments) + 1):
             state = self.state(index) if self.is_stored(index) else None
             if state is not None:
-                yield storage.member(index, state, before)
+                yield storage.member(index, state, before, self._first_size)
             before = state
 
     def close(self) -> None:
@@ -193,58 +160,6 @@ class Archive:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Sealed:
-    """Give the parts of a run out of a container."""
-
-    parts: Container
-
-    def rows(self, segment: Segment, offset: int) -> bytes:
-        blob = self.parts.blobs[container.ROWS]
-        return bytes(blob.slice(offset, segment.rows.size, f"segment {segment.index} rows").read())
-
-    @contextmanager
-    def state(self, index: int, root: bytes) -> Iterator[Blob]:
-        name = container.coded_name(index)
-        yield self.parts.blobs[name if name in self.parts.blobs else container.state_name(index)]
-
-    def dataset(self) -> bytes:
-        return bytes(self.parts.blobs[container.DATASET].bounded(merkle.SIZE * MAX_DATASET))
-
-    def seal(self) -> None:
-        for name in self.parts.blobs:
-            self.parts.check(name)
-
-    def close(self) -> None:
-        self.parts.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    """Give the parts of a run out of a run directory."""
-
-    run: journal.Run
-
-    def rows(self, segment: Segment, offset: int) -> bytes:
-        if segment.index >= len(self.run.rows):
-            raise FormatError(Reason.ROWS, f"segment {segment.index} rows", "missing from the journal")
-        return self.run.rows[segment.index]
-
-    @contextmanager
-    def state(self, index: int, root: bytes) -> Iterator[Blob]:
-        with self.run.state(root) as blob:
-            yield blob
-
-    def dataset(self) -> bytes:
-        return self.run.dataset()
-
-    def seal(self) -> None:
-        pass  # every part of a run directory is checked where it is read
-
-    def close(self) -> None:
-        pass
 
 
 def open_archive(path: str | Path, *, trusted: Iterable[VerifierKey] | None) -> Archive:
@@ -278,8 +193,8 @@ def _open_sealed(path: Path) -> Archive:
         lines = lines_of(parts.blobs[container.ENTRIES])
         notes = notes_of(parts.blobs[container.HEADS], len(lines) + 1)
         checked = log.check(header, lines, notes)
-        _check_members(checked, parts)
-        return Archive(path, checked, _Sealed(parts), parts.digest)
+        check_members(checked, parts)
+        return Archive(path, checked, Sealed(parts), parts.digest)
     except BaseException:
         parts.close()
         raise
@@ -287,44 +202,7 @@ def _open_sealed(path: Path) -> Archive:
 
 def _open_run(path: Path) -> Archive:
     run = journal.read(path)
-    return Archive(path, log.check(run.header, run.lines, run.notes), _Recorded(run), None, run.dropped)
-
-
-def lines_of(blob: Blob) -> list[bytes]:
-    """Return the lines of the entries member; FormatError if they are too many bytes or the last one is not ended."""
-    data = bytes(blob.bounded(MAX_ENTRIES_SIZE))
-    if data.count(b"\n") >= MAX_ENTRIES or data.count(b",") > 2 * MAX_VALUES:
-        raise FormatError(Reason.LIMIT, blob.place, f"more than {MAX_ENTRIES} entries or {2 * MAX_VALUES} commas")
-    lines = data.split(b"\n")
-    if lines.pop():
-        raise FormatError(Reason.ENTRY, blob.place, "the last entry has no line end")
-    return lines
-
-
-def notes_of(blob: Blob, entries: int) -> list[bytes]:
-    """Return the notes of the heads member; FormatError if they are too many for so many entries, or not whole."""
-    data = bytes(blob.bounded(min(MAX_HEADS_SIZE, MAX_NOTE * entries)))
-    if data.count(b"\n") > 2 * note.LINES * entries:  # before each becomes an object
-        raise FormatError(Reason.HEAD, blob.place, f"more heads than {entries} entries")
-    return list(note.split(data))
-
-
-def _check_members(checked: log.Log, parts: Container) -> None:
-    stored = [0, *(segment.index + 1 for segment in checked.segments if segment.stored)]
-    states = [name if (name := container.coded_name(i)) in parts.listed else container.state_name(i) for i in stored]
-    indexed = [container.DATASET] if checked.header.commitment.mode == "indexed" else []
-    sizes = {f"{head.size:010}" for head in checked.heads}
-    for name in parts.listed.keys() - {*container.REQUIRED, container.INDEX, *states, *indexed}:
-        limit = MAX_STAMP if name.startswith("50") else MAX_COSIGNATURES
-        if parts.listed[name].size > limit:
-            raise FormatError(Reason.LIMIT, name, f"{parts.listed[name].size} bytes, at most {limit} are allowed")
-        if name[:2] not in ("50", "60") or name.split("-")[2][:10] not in sizes:
-            raise FormatError(Reason.MEMBER, name, "no entry or head has this member")
-    for name in {*states, *indexed} - parts.listed.keys():
-        raise FormatError(Reason.MEMBER, name, "an entry commits to it and it is missing")
-    rows = sum(segment.rows.size for segment in checked.segments)
-    if parts.listed[container.ROWS].size != rows:
-        raise FormatError(Reason.ROWS, container.ROWS, f"not the {rows} bytes that the segments commit to")
+    return Archive(path, log.check(run.header, run.lines, run.notes), Recorded(run), None, run.dropped)
 
 
 def _read_only(array: Array) -> Array:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polarchive.format import container, journal, storage
-from polarchive.format.archive import lines_of, notes_of
 from polarchive.format.blob import Blob
 from polarchive.format.entry import End, Entry, Header, Segment
 from polarchive.format.limits import MAX_HEADER
+from polarchive.format.sources import lines_of, notes_of
 from polarchive.format.spelling import decode_entry, decode_header
 
 

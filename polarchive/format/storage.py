@@ -14,13 +14,17 @@ KEYFRAMES: Final = 16  # every so many states one stands for itself, so that rea
 _WORTH: Final = 0.95
 
 
-def member(index: int, state: State, before: State | None) -> tuple[str, Iterable[Buffer]]:
-    """Return the member that stores state `index`: coded, against the state before it if there is one to build on."""
-    if index % KEYFRAMES:
-        coded = list(delta.encode(state, before or {}, None if before is None else index - 1))
-        if sum(map(len, coded)) < _WORTH * sum(spec.nbytes for spec in tensors.layout_of(state)):
-            return container.coded_name(index), coded
+def member(index: int, state: State, before: State | None, first: int) -> tuple[str, Iterable[Buffer]]:
+    """Return the member that stores state `index`: coded, against the state before it if there is one to build on.
+
+    `first` is the raw size of state 0, which bounds that of any coded state.
+    """
     layout = tensors.layout_of(state)
+    size = sum(spec.nbytes for spec in layout)
+    if index % KEYFRAMES and size <= _bound(first):
+        coded = list(delta.encode(state, before or {}, None if before is None else index - 1))
+        if sum(map(len, coded)) < _WORTH * size:
+            return container.coded_name(index), coded
     return container.state_name(index), (
         part for part in [tensors.header(layout), *(state[s.name].data for s in layout)]
     )
@@ -48,7 +52,7 @@ def read(index: int, blob: Blob, earlier: Callable[[int, int], State], depth: in
         before = earlier(base, depth + 1) if base is not None else {}
     except OpeningError:
         raise FormatError(Reason.CODING, blob.place, f"builds on state {base}, which is not stored") from None
-    return delta.decode(blob, before, MAX_GROWTH * first + MAX_SMALL_STATE)
+    return delta.decode(blob, before, _bound(first))
 
 
 def links(blob: Blob, before: int) -> int:
@@ -67,3 +71,7 @@ def raw_size(blob: Blob) -> int:
     if is_coded(blob):
         return delta.raw_size(blob)
     return blob.size - 8 - tensors.header_size(blob)
+
+
+def _bound(first: int) -> int:
+    return MAX_GROWTH * first + MAX_SMALL_STATE

@@ -137,7 +137,7 @@ def test_a_state_after_one_that_is_not_stored_builds_on_nothing(tmp_path: Path) 
     ids=["after_another", "alone", "noise", "noise_after_noise", "nothing"],
 )
 def test_a_state_is_coded_where_that_is_smaller(state: State, before: State | None, name: str, tmp_path: Path) -> None:
-    found, chunks = storage.member(1, state, before)
+    found, chunks = storage.member(1, state, before, 1 << 20)
     data = b"".join(bytes(chunk) for chunk in chunks)
     assert found == name
     assert data.startswith(delta.MAGIC) is name.endswith(".coded")
