@@ -86,7 +86,7 @@ class Relative:
             floor = self.floor if name.count(SEPARATOR) < _OF_OPTIMIZER else _HIDDEN_FLOOR
             scale = max(update, floor * pooled[kind(name)]) if distance.replayed else 0.0
             error = distance.l2 / root / scale if 0 < scale < math.inf else math.inf
-            yield Measured(name, _exact(distance, error), self.alpha, " of its update")
+            yield Measured(name, _exact(distance, error), self.alpha, " times its update")
 
 
 def _pooled(distances: Mapping[str, Distance]) -> dict[str, float]:
