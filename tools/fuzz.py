@@ -345,7 +345,7 @@ def coded_state(data: bytes) -> None:
         with suppress(PolError):
             storage.raw_size(blob)
         state = storage.read(1, blob, lambda index, depth: coded.BASE, 0, coded.RAW)
-    name, chunks = storage.member(1, state, coded.BASE)
+    name, chunks = storage.member(1, state, coded.BASE, 1 << 20)
     with (blob := blob_of(b"".join(bytes(chunk) for chunk in chunks), name)).file:
         assert storage.read(1, blob, lambda index, depth: coded.BASE, 0, 1 << 30) == state
 
