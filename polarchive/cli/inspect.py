@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from polarchive.format.inspect import Summary, inspect
+from polarchive.format.tensors import size_of
 
 
 @click.command()
@@ -21,7 +22,7 @@ def command(path: Path, as_json: bool) -> None:
 
 def _lines(path: Path, summary: Summary) -> list[str]:
     header = summary.header
-    state = f"{len(header.layout)} tensors, {sum(spec.nbytes for spec in header.layout):,} bytes"
+    state = f"{len(header.layout)} tensors, {size_of(header.layout):,} bytes"
     salted = "salted" if header.commitment.salted else "unsalted"
     lines = [
         f"{path}: not verified (polarc verify does that)",

@@ -28,7 +28,7 @@ class Archive:
         self._last: tuple[int, dict[str, Array]] = (-1, {})  # a replay reads states in order, and codings build on it
         self._bounded = False  # whether the layout is known to be state 0's, which bounds how large coded ones may be
         self._chain = 0  # how many coded states lead to it
-        self._first_size = sum(spec.nbytes for spec in checked.header.layout)
+        self._first_size = tensors.size_of(checked.header.layout)
         self._offsets = _running(segment.rows.size for segment in checked.segments)
         commitment = checked.header.commitment
         indexed = commitment.mode == "indexed"

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,10 +54,3 @@ class Blob:
         """Yield all bytes in order, at most `step` at a time."""
         for start in range(0, self.size, step):
             yield self.read(start, min(step, self.size - start))
-
-    def sha256(self) -> bytes:
-        """Return the SHA-256 of all bytes."""
-        digest = sha256()
-        for chunk in self.chunks():
-            digest.update(chunk)
-        return digest.digest()

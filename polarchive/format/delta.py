@@ -20,7 +20,7 @@ from polarchive.format.coding import Coded
 from polarchive.format.limits import MAX_TENSORS, MAX_TENSORS_HEADER
 from polarchive.format.models import Below, Model, Near
 from polarchive.format.spelling import specs
-from polarchive.format.tensors import ITEMSIZE, Array, Layout, Spec, spec_of
+from polarchive.format.tensors import ITEMSIZE, Array, Layout, Spec, size_of, spec_of
 
 State = Mapping[str, Array]
 MAGIC: Final = b"polarchive/v1/coded\x00"
@@ -41,7 +41,7 @@ class Group:
     @property
     def nbytes(self) -> int:
         """Return the size of the tensors' bytes."""
-        return sum(spec.nbytes for spec in self.tensors)
+        return size_of(self.tensors)
 
 
 _group: Final = f.fields(

@@ -20,7 +20,7 @@ def member(index: int, state: State, before: State | None, first: int) -> tuple[
     `first` is the raw size of state 0, which bounds that of any coded state.
     """
     layout = tensors.layout_of(state)
-    size = sum(spec.nbytes for spec in layout)
+    size = tensors.size_of(layout)
     if index % KEYFRAMES and size <= _bound(first):
         coded = list(delta.encode(state, before or {}, None if before is None else index - 1))
         if sum(map(len, coded)) < _WORTH * size:

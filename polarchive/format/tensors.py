@@ -98,6 +98,11 @@ def layout_of(state: Mapping[str, Array]) -> Layout:
     return in_order(spec_of(name, array) for name, array in state.items())
 
 
+def size_of(layout: Layout) -> int:
+    """Return the size of all tensors' bytes."""
+    return sum(spec.nbytes for spec in layout)
+
+
 def in_order(specs: Iterable[Spec]) -> Layout:
     """Return specs as stored: wide items first, then by name, so that every tensor lies aligned."""
     return tuple(sorted(specs, key=lambda spec: (-ITEMSIZE[spec.dtype], spec.name)))
@@ -141,20 +146,17 @@ def read_layout(blob: Blob) -> Layout:
     specs = _parse(raw[8:], blob.place)
     if header(specs) != raw or in_order(specs) != specs:
         raise FormatError(Reason.TENSORS, blob.place, "the safetensors header is not canonical")
-    if len(raw) + sum(spec.nbytes for spec in specs) != blob.size:
+    if len(raw) + size_of(specs) != blob.size:
         raise FormatError(Reason.TENSORS, blob.place, "the tensors do not fill the file")
     return specs
 
 
 def read(blob: Blob) -> Iterator[tuple[Spec, bytearray]]:
     """Yield each tensor of a safetensors file with its bytes, one tensor in memory at a time."""
-    layout = read_layout(blob)
-    offset = blob.size - sum(spec.nbytes for spec in layout)
-    for spec in layout:
-        data = blob.read(offset, spec.nbytes)
+    for spec, part in _located(blob):
+        data = part.read()
         require_bools(spec, data, blob.place)
         yield spec, data
-        offset += spec.nbytes
 
 
 def read_state(blob: Blob, expected: merkle.Digest) -> dict[str, Array]:
@@ -163,6 +165,15 @@ def read_state(blob: Blob, expected: merkle.Digest) -> dict[str, Array]:
     if root_of(state) != expected:
         raise DigestError(Reason.STATE, blob.place, "the state differs from its committed root")
     return state
+
+
+def _located(blob: Blob) -> Iterator[tuple[Spec, Blob]]:
+    """Yield each tensor of a safetensors file and where its bytes lie."""
+    layout = read_layout(blob)
+    offset = blob.size - size_of(layout)
+    for spec in layout:
+        yield spec, blob.slice(offset, spec.nbytes, blob.place)
+        offset += spec.nbytes
 
 
 def _chunks(blob: Blob, spec: Spec) -> Iterator[bytearray]:
@@ -179,11 +190,7 @@ def require_bools(spec: Spec, data: Buffer, place: str) -> None:
 
 def check_state(blob: Blob, expected: merkle.Digest) -> None:
     """Raise DigestError unless a safetensors file has the `expected` root; one chunk in memory at a time."""
-    layout, leaves = read_layout(blob), {}
-    offset = blob.size - sum(spec.nbytes for spec in layout)
-    for spec in layout:
-        leaves[spec.name] = _leaf(spec, _chunks(blob.slice(offset, spec.nbytes, blob.place), spec))
-        offset += spec.nbytes
+    leaves = {spec.name: _leaf(spec, _chunks(part, spec)) for spec, part in _located(blob)}
     if state_root(leaves) != expected:
         raise DigestError(Reason.STATE, blob.place, "the state differs from its committed root")
 

@@ -1,7 +1,6 @@
 """Test that a stretch of a file never reaches out of it."""
 
 from collections.abc import Callable, Iterator
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ def test_a_slice_holds_its_bytes(blob: Blob) -> None:
     assert blob.read(5, 3) == DATA[35:38]
     assert blob.slice(10, 4, "inner").read() == DATA[40:44]
     assert blob.read(40) == blob.slice(40, 0, "end").read() == b""
-    assert blob.sha256() == sha256(DATA[30:70]).digest()
+    assert b"".join(blob.chunks(7)) == DATA[30:70]
 
 
 @pytest.mark.parametrize("step", [1, 7, 39, 40, 41])
