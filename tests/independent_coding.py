@@ -2,32 +2,24 @@
 
 import hashlib
 import io
+import itertools
 import json
 import math
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import zstandard
 
-SIZES = dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3"), 1) | dict.fromkeys(("U16", "I16", "F16", "BF16"), 2)
-SIZES |= dict.fromkeys(("U32", "I32", "F32"), 4) | dict.fromkeys(("U64", "I64", "F64", "C64"), 8)
-MIB, BLOCK, PART = 2**20, 131_072, 16_384
-STREAMS = {"same": 0, "raw": 1, "near": 5, "below": 5}
+from tests.independent_formula import SIZES, Refused, check_rule, need, number, predict
+
+MIB, BLOCK = 2**20, 131_072
+STREAMS = {"same": 0, "raw": 1, "near": 5, "below": 5, "rule": 5}
 NAME, SHAPE = r'"(?:[ !#-\[\]-~]|\\["\\])*"', "(?:[0-9]{1,15}(?:,[0-9]{1,15}){0,15})?"
 ITEM = rf'({NAME}):\{{"dtype":"({"|".join(SIZES)})","shape":\[({SHAPE})\],"data_offsets"'
 State = dict[str, tuple[str, list[int], bytes]]  # dtype, shape and content by name
-
-
-class Refused(Exception):
-    """The format is broken; the argument is the reason code."""
-
-
-def need(fact: Any, code: str) -> Any:
-    if not fact:
-        raise Refused(code)
-    return fact
+Tensor = tuple[str, str, list[int]]  # dtype, name and shape
 
 
 def sha256(*parts: bytes) -> bytes:
@@ -55,7 +47,7 @@ def length(dtype: str, shape: list[int]) -> int:
     return SIZES[dtype] * math.prod(shape)
 
 
-def cut(raw: bytes, tensors: list[tuple[str, str, list[int]]], code: str) -> State:
+def cut(raw: bytes, tensors: list[Tensor], code: str) -> State:
     """Return the tensors (dtype, name, shape) whose contents lie one after the other."""
     state: State = {}
     at = 0
@@ -105,46 +97,36 @@ def unzstd(raw: bytes, size: int) -> bytes:
     return content
 
 
-def unpack(stream: io.BytesIO, bits: int, count: int) -> Iterator[int]:
-    words, done = [0] * count, 0
-    for size in (64, 32, 16, 8, bits % 8):
-        if 0 < size <= bits - done:
-            padded = count if size >= 8 else -(-count // 8) * 8
-            packed = int.from_bytes(take(stream, padded * size // 8), "little")
+def unpack(raw: bytes, bits: int, count: int) -> list[int]:
+    words, stream, done = [0] * count, io.BytesIO(raw), 0
+    for size in (32, 16, 8, 4):
+        if size <= bits - done:
+            packed = int.from_bytes(stream.read((count * size + 7) // 8), "little")
             words = [word | (packed >> at * size & (1 << size) - 1) << done for at, word in enumerate(words)]
             done += size
-    return iter(words)
+    return words
 
 
 def distances(cuts: bytes, symbols: bytes, bits: int, *others: bytes) -> list[int]:
     need(len(cuts) == -(-len(symbols) // BLOCK) and all(cut < bits and cut % 4 == 0 for cut in cuts), "coding")
     (middle, escaped, low), result = map(io.BytesIO, others), []
-    for at in range(0, len(symbols), PART):
-        part, cut = symbols[at : at + PART], cuts[at // BLOCK]
-        four = unpack(middle, 4, sum(64 <= symbol < 124 for symbol in part))
-        eight = unpack(middle, 8, sum(124 <= symbol < 184 for symbol in part))
-        whole = unpack(escaped, bits, sum(symbol >= 184 for symbol in part))
-        for symbol, lowest in zip(part, unpack(low, cut, len(part)), strict=True):
-            if symbol < 64:
+    for at, cut in enumerate(cuts):
+        block = symbols[at * BLOCK : at * BLOCK + BLOCK]
+        size = len(block) * (cut // 8) + (len(block) + 1) // 2 * (cut % 8 // 4)
+        for symbol, lowest in zip(block, unpack(take(low, size), cut, len(block)), strict=True):
+            if symbol < 192:
                 distance = (symbol << cut) + lowest
-            elif symbol < 124:
-                distance = ((symbol - 60) * 16 + next(four) << cut) + lowest
-            elif symbol < 184:
-                distance = ((symbol - 120) * 256 + next(eight) << cut) + lowest
+            elif symbol < 255:
+                distance = ((symbol - 192) * 256 + take(middle, 1)[0] << cut) + lowest
             else:
-                distance = next(whole)
+                distance = int.from_bytes(take(escaped, bits // 8), "little")
             result.append(distance % 2**bits)
     need(not middle.read() + escaped.read() + low.read(), "coding")
     return result
 
 
-def near(word: int, z: int, dtype: str, bits: int) -> int:
-    d = -(z + 1) // 2 if z % 2 else z // 2
-    if dtype == "BOOL" or dtype[0] in "UI":
-        return (word + d) % 2**bits
-    full, high = 2**bits - 1, 2 ** (bits - 1)
-    ordered = (word ^ (full if word & high else high)) + d & full
-    return ordered ^ (high if ordered & high else full)
+def near(word: int, z: int, bits: int) -> int:
+    return (word + (-(z + 1) // 2 if z % 2 else z // 2)) % 2**bits
 
 
 def below(z: int, top: int, bits: int) -> int:
@@ -152,18 +134,54 @@ def below(z: int, top: int, bits: int) -> int:
     return word >> 1 | (word & 1) << bits - 1
 
 
-def decode(group: dict[str, Any], dtype: str, size: int, streams: list[bytes], base: bytes) -> bytes:
-    """Return the words of a group, which has `size` bytes."""
-    if group["model"] in ("same", "raw"):
-        return streams[0] if streams else base
+def predicted(rule: dict[str, Any], tensors: list[Tensor], old: State, new: State) -> list[int]:
+    """Return the words that a rule predicts."""
+    words, dtypes = list[int](), dict[str, str]()
+    (before, after), read = rule["names"][0], {step for step in rule["formula"] if step[:3] in ("old", "new")}
+    for dtype, name, shape in tensors:
+        need(name.startswith(before) and name.endswith(after) and len(before + after) <= len(name), "coding")
+        columns = {}
+        for step in read:
+            other = name[len(before) : len(name) - len(after)].join(rule["names"][int(step[3])])
+            found = need((old if step[0] == "o" else new).get(other), "coding")
+            need(found[1] == shape and dtypes.setdefault(step, found[0]) == found[0], "coding")
+            need({dtype, found[0]} <= {"F64", "F32", "F16", "BF16"}, "coding")
+            columns[step] = [number(word, found[0]) for word in words_of(found[2], SIZES[found[0]])]
+        rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+        words += [predict(rule["formula"], dtype, row) for row in rows]
+    return words
+
+
+def words_of(content: bytes, item: int) -> list[int]:
+    return [int.from_bytes(content[at : at + item], "little") for at in range(0, len(content), item)]
+
+
+def decode(group: dict[str, Any], tensors: list[Tensor], streams: list[bytes], old: State, new: State) -> bytes:
+    """Return the contents of the tensors of a group, one after the other."""
+    model, ((dtype, _, _), *_), expected = group["model"], tensors, b""
+    size = sum(length(one, shape) for one, _, shape in tensors)
+    if model in ("same", "near"):
+        need(all(old.get(name, ())[:2] == (one, shape) for one, name, shape in tensors), "coding")
+        expected = b"".join(old[name][2] for _, name, _ in tensors)
+    if model in ("same", "raw"):
+        return streams[0] if streams else expected
     item = 4 if dtype == "C64" else SIZES[dtype]
     cuts, symbols, *others = streams
+    if model == "rule":
+        words = predicted(group["rule"], tensors, old, new)
     gaps = distances(cuts, unzstd(symbols, size // item), 8 * item, *others)
-    form = f"<{len(gaps)}{' BH I   Q'[item]}"
-    if group["model"] == "below":
-        return struct.pack(form, *(below(z, group["top"], 8 * item) for z in gaps))
-    pairs = zip(struct.unpack(form, base), gaps, strict=True)
-    return struct.pack(form, *(near(word, z, dtype, 8 * item) for word, z in pairs))
+    if model == "below":
+        found = [below(z, group["top"], 8 * item) for z in gaps]
+    else:
+        pairs = zip(words if model == "rule" else words_of(expected, item), gaps, strict=True)
+        found = [near(word, z, 8 * item) for word, z in pairs]
+    return b"".join(word.to_bytes(item, "little") for word in found)
+
+
+def read_described(stream: io.BytesIO, form: str, read_json: Callable[..., Any]) -> Any:
+    described, framed = struct.unpack(">2I", take(stream, 8))
+    need(max(described, framed) <= 32 * MIB, "limit")
+    return read_json(unzstd(take(stream, framed), described), form, 32 * MIB)
 
 
 def read_coded(
@@ -174,23 +192,30 @@ def read_coded(
     need(raw[:20] == b"polarchive/v1/coded\0" and len(raw) >= 28, "coding")
     need(base < index and (base < 0 or base in states), "coding")
     old, state = states.get(base, {}), State()
-    while stream.tell() < len(raw) - 28:
-        described, framed = struct.unpack(">2I", take(stream, 8))
-        need(described <= 32 * MIB, "limit")
-        group = read_json(unzstd(take(stream, framed), described), "group", 32 * MIB)
-        model, tensors = group["model"], [tuple(one.values()) for one in group["tensors"]]
-        size = sum(length(dtype, shape) for dtype, _, shape in tensors)
-        need(sum(len(content) for _, _, content in state.values()) + size <= most, "limit")
-        need(len(group["sizes"]) == STREAMS[model] and (model == "below" or not group["top"]), "coding")
-        need(len({dtype for dtype, _, _ in tensors}) == 1 or (model == "same" and tensors), "coding")
-        streams, words = [take(stream, one) for one in group["sizes"]], b""
-        if model in ("same", "near"):
-            need(all(old.get(name, ())[:2] == (dtype, shape) for dtype, name, shape in tensors), "coding")
-            words = b"".join(old[name][2] for _, name, _ in tensors)
-        found = cut(decode(group, tensors[0][0], size, streams, words), tensors, "coding")
-        need(not found.keys() & state.keys(), "coding")
-        state |= found
+    layout = [tuple(one.values()) for one in read_described(stream, "layout", read_json)]
+    groups, names = read_described(stream, "groups", read_json), [name for _, name, _ in layout]
+    for rule in (group["rule"] for group in groups if group["rule"]):
+        check_rule(rule)
+    need(len(set(names)) == len(names) == sum(group["tensors"] for group in groups), "coding")
+    need(stream.tell() + sum(sum(group["sizes"]) for group in groups) == len(raw) - 28, "coding")
+    places = list(itertools.accumulate((group["tensors"] for group in groups), initial=0))
+    parts = [layout[start:end] for start, end in itertools.pairwise(places)]
+    for group, tensors in zip(groups, parts, strict=True):
+        check_group(group, tensors)
+    need(sum(length(dtype, shape) for dtype, _, shape in layout) <= most, "limit")
+    for group, tensors in zip(groups, parts, strict=True):
+        streams = [take(stream, size) for size in group["sizes"]]
+        state |= cut(decode(group, tensors, streams, old, state), tensors, "coding")
     return base, state
+
+
+def check_group(group: dict[str, Any], tensors: list[Tensor]) -> None:
+    model, dtypes = group["model"], {dtype for dtype, _, _ in tensors}
+    need(len(group["sizes"]) == STREAMS[model] and (group["rule"] is not None) == (model == "rule"), "coding")
+    need(len(dtypes) == 1 or (model == "same" and tensors), "coding")
+    need(sum(group["sizes"]) <= sum(length(dtype, shape) for dtype, _, shape in tensors), "coding")
+    item = 4 if "C64" in dtypes else SIZES[min(dtypes)]
+    need(group["top"] < 2 ** (8 * item) if model == "below" else not group["top"], "coding")
 
 
 def read_states(stored: list[tuple[int, bool, bytes]], most: int, read_json: Callable[..., Any]) -> dict[int, State]:

@@ -50,7 +50,12 @@ entry      type:"end" root:digest steps:u64 records:u64
 batch      count:u64 root:digest whole:digest? indices:indices?
 row        step:u64 batches:[batch]65536 hyper:{text:setting}4096?
 member     name:text size:u64 crc32:u64 sha256:digest
-group      tensors:[tensor]131072 model:"(?:same|raw|near|below)" top:u64 sizes:[u64]5
+layout     [tensor]131072
+affixes    [text]2
+step       "(?:old[0-7]|new[0-7]|copy|[-+*/]|sqrt|F32|F16|BF16|f(?![7f]ff)[0-9a-f]{16})"
+rule       formula:[step]64 names:[affixes]8
+group      tensors:u64 model:"(?:same|raw|near|below|rule)" top:u64 rule:rule? sizes:[u64]5
+groups     [group]131072
 """
 FORMS: dict[str, list[str]] = {}
 for name, form in (line.split(maxsplit=1) for line in re.sub(r"\n +", " ", TABLE).strip().splitlines()):

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from polarchive.errors import FormatError, Reason
-from polarchive.format import coding, container, merkle
+from polarchive.format import container, frames, merkle
 from polarchive.format import zip as layout
 from polarchive.format.archive import open_archive
 from polarchive.format.canonical import encode
@@ -181,10 +181,10 @@ def rows_of(count: int, settings: int = 0) -> bytes:
 
 
 def coded(text: bytes) -> bytes:
-    """Return an archive whose state 1 is coded, with a group of this description."""
-    frame = coding.compress(text)
-    group = len(text).to_bytes(4, "big") + len(frame).to_bytes(4, "big") + frame
-    member = MAGIC + bytes(8) + group
+    """Return an archive whose state 1 is coded, with a layout of this description."""
+    frame = frames.compress(text)
+    layout = len(text).to_bytes(4, "big") + len(frame).to_bytes(4, "big") + frame
+    member = MAGIC + bytes(8) + layout
 
     def change(members: list[Member]) -> list[Member]:
         return sorted([*members[:-1], (container.coded_name(1), member)])

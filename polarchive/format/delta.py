@@ -3,161 +3,117 @@
 The state's root commits to its tensors, not to this coding: an archive may be coded again and keep its signatures.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
 from polarchive.errors import FormatError, Reason
-from polarchive.format import coding
-from polarchive.format import fields as f
+from polarchive.format import coding, groups
+from polarchive.format.arithmetic import keeps_subnormals
 from polarchive.format.bits import Words
 from polarchive.format.blob import Blob
-from polarchive.format.canonical import decode as decode_json
-from polarchive.format.canonical import encode as encode_json
+from polarchive.format.choice import choose
 from polarchive.format.coding import Coded
-from polarchive.format.limits import MAX_TENSORS, MAX_TENSORS_HEADER
+from polarchive.format.entry import Hyper
+from polarchive.format.groups import BELOW, MAGIC, NEAR, RAW, RULE, SAME, Group, base_of
+from polarchive.format.joined import Joined, word_of
 from polarchive.format.models import Below, Model, Near
-from polarchive.format.spelling import specs
-from polarchive.format.tensors import ITEMSIZE, Array, Layout, Spec, size_of, spec_of
+from polarchive.format.plan import Task, tasks
+from polarchive.format.predict import Prediction, State, Surroundings
+from polarchive.format.tensors import Array, Buffer, Spec, size_of, spec_of
 
-State = Mapping[str, Array]
-MAGIC: Final = b"polarchive/v1/coded\x00"
-SAME, RAW, NEAR, BELOW = "same", "raw", "near", "below"
-_FLOATS: Final = frozenset(("F64", "F32", "F16", "BF16", "F8_E5M2", "F8_E4M3", "C64"))
-_SAMPLE: Final = 1 << 12
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Describe tensors that are coded as one: how, the largest magnitude where it is needed, the streams' sizes."""
-
-    tensors: Layout
-    model: str
-    top: int
-    sizes: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Return the size of the tensors' bytes."""
-        return size_of(self.tensors)
+__all__ = ["MAGIC", "UNKNOWN", "State", "base_of", "decode", "encode", "raw_size"]
+UNKNOWN: Final[Hyper] = MappingProxyType({})
+_FIRST: Final = 64
 
 
-_group: Final = f.fields(
-    Group, tensors=specs, model=f.one_of(SAME, RAW, NEAR, BELOW), top=f.u64, sizes=f.sequence(f.u64, 5)
-)
+def encode(state: State, base: State, index: int | None, hyper: Hyper = UNKNOWN) -> Iterator[Buffer]:
+    """Yield the bytes of `state` coded against `base`, which is state `index` of the run (None: against nothing).
 
-
-def encode(state: State, base: State, index: int | None) -> Iterator[bytes]:
-    """Yield the bytes of `state` coded against `base`, which is state `index` of the run (None: against nothing)."""
-    yield MAGIC + (0 if index is None else index + 1).to_bytes(8, "big")
-    for kind, names in _groups(state, base):
-        yield from _encode_group(kind, {name: state[name] for name in names}, base)
-
-
-def base_of(blob: Blob) -> int | None:
-    """Return the index of the state that a coded state builds on, None if on nothing."""
-    head = _part(blob, 0, len(MAGIC) + 8)
-    if head[: len(MAGIC)] != MAGIC:
-        raise FormatError(Reason.CODING, blob.place, "not a coded state")
-    index = int.from_bytes(head[len(MAGIC) :], "big")
-    return index - 1 if index else None
+    `hyper` are the optimizers' settings for the steps between them, from which they may be predicted.
+    """
+    specs = {name: spec_of(name, state[name]) for name in sorted(state)}
+    same = [name for name in specs if name in base and _are_same(state[name], base[name])]
+    earlier = {name: state[name] for name in same}
+    described, streams = [Group(len(same), SAME, 0, None, ())] if same else [], list[Buffer]()
+    for task in tasks(state, sorted(specs.keys() - earlier.keys()), base, hyper):
+        layout = tuple(specs[name] for name in task.names)
+        group, found = _encode_group(
+            task, Joined.of([state[name] for name in task.names]), Surroundings(layout, earlier, base)
+        )
+        earlier |= {name: state[name] for name in task.names}
+        described.append(group)
+        streams += found
+    yield groups.write(index, tuple(specs[name] for name in earlier), described)
+    yield from streams
 
 
 def decode(blob: Blob, base: State, limit: int) -> dict[str, Array]:
     """Return a coded state; FormatError if it is malformed or would take more than `limit` bytes."""
+    described = groups.read(blob)
+    if size_of(described.layout) > limit:
+        raise FormatError(Reason.LIMIT, blob.place, "a state larger than a reader takes")
     state: dict[str, Array] = {}
-    for group, start in _described(blob):
-        limit -= group.nbytes
-        if limit < 0:
-            raise FormatError(Reason.LIMIT, blob.place, "a state larger than a reader takes")
-        sizes = group.sizes
-        streams = [_part(blob, start + sum(sizes[:i]), size) for i, size in enumerate(sizes)]
-        _take(state, _decode_group(group, streams, base, blob.place), blob.place)
+    start = described.start
+    for group, layout in zip(described.groups, described.layouts, strict=True):
+        around = Surroundings(layout, state, base)
+        state.update(list(_decode_group(group, around, groups.streams_of(group, blob, start), blob.place)))
+        start += sum(group.sizes)
     return state
 
 
 def raw_size(blob: Blob) -> int:
     """Return how many bytes the tensors of a coded state have, reading only the description of its groups."""
-    base_of(blob)
-    return sum(group.nbytes for group, _ in _described(blob))
+    return size_of(groups.read(blob).layout)
 
 
-def _groups(state: State, base: State) -> Iterator[tuple[str, list[str]]]:
-    """Yield tensors to code as one: those that the base has too or not, by dtype and role, and the unchanged ones."""
-    roles: dict[tuple[str, ...], list[str]] = {}
-    for name in sorted(state):
-        array, before = state[name], base.get(name)
-        known = before is not None and (before.dtype, before.shape) == (array.dtype, array.shape)
-        part, *path = name.split("/")
-        if known and before is not None and np.array_equal(_bytes(before), _bytes(array)):
-            role: tuple[str, ...] = (SAME,)
-        else:
-            role = (NEAR if known else BELOW, array.dtype, part, *path[2:])
-        roles.setdefault(role, []).append(name)
-    yield from ((role[0], names) for role, names in sorted(roles.items()))
-
-
-def _encode_group(kind: str, state: State, base: State) -> Iterator[bytes]:
-    layout = tuple(spec_of(name, array) for name, array in state.items())
-    if kind == SAME:
-        yield _head(Group(layout, SAME, 0, ()))
-        return
-    words = _words(state.values())
-    model = _best(words, _words(base[name] for name in state) if kind == NEAR else None, layout[0].dtype)
-    coded = coding.encode(words, model)
+def _encode_group(task: Task, words: Joined, around: Surroundings) -> tuple[Group, tuple[Buffer, ...]]:
+    choice = choose(words, around, task.known, task.place, task.rules)
+    coded = coding.encode(words, choice.model)
     if coded.size >= words.nbytes:
-        yield _head(Group(layout, RAW, 0, (words.nbytes,)))
-        yield words.tobytes()
-        return
-    streams = (coded.cuts, coded.symbols, coded.middle, coded.escaped, coded.low)
-    top, kind = (model.top, BELOW) if isinstance(model, Below) else (0, NEAR)
-    yield _head(Group(layout, kind, top, tuple(map(len, streams))))
-    yield from streams
+        return Group(len(task.names), RAW, 0, None, (words.nbytes,)), (words[:].tobytes(),)
+    top = choice.model.top if isinstance(choice.model, Below) else 0
+    kind = BELOW if isinstance(choice.model, Below) else RULE if choice.rule else NEAR
+    return Group(len(task.names), kind, top, choice.rule, tuple(map(len, coded.streams))), coded.streams
 
 
-def _decode_group(group: Group, streams: list[bytes], base: State, place: str) -> Iterator[tuple[str, Array]]:
+def _decode_group(group: Group, around: Surroundings, streams: list[bytes], place: str) -> Iterator[tuple[str, Array]]:
     if group.model == SAME:
-        yield from ((spec.name, _known(base, spec, place)) for spec in group.tensors)
+        yield from ((spec.name, _known(around.old, spec, place)) for spec in around.layout)
         return
-    dtype = _dtype(group.tensors[0].dtype)
-    count = group.nbytes // dtype.itemsize
-    words = _stored(streams, count, dtype, place) if group.model == RAW else None
-    if words is None:
-        words = coding.decode(Coded(*streams), _model(group, base, place), count, dtype, place)
-    start = 0
-    for spec in group.tensors:
-        size = spec.nbytes // dtype.itemsize
-        yield spec.name, Array(spec.dtype, spec.shape, words[start : start + size].view(np.uint8).data)
-        start += size
+    dtype, start = word_of(around.layout[0].dtype), 0
+    count = size_of(around.layout) // dtype.itemsize
+    if group.model == RAW:
+        words = _stored(streams[0], count, dtype, place)
+    else:
+        words = coding.decode(Coded(*streams), _model(group, around, place), count, dtype, place)
+    for spec in around.layout:
+        array = Array(spec.dtype, spec.shape, words[start : start + spec.nbytes // dtype.itemsize].view(np.uint8).data)
+        _require_bools(spec, array, place)
+        yield spec.name, array
+        start += spec.nbytes // dtype.itemsize
 
 
-def _model(group: Group, base: State, place: str) -> Model:
+def _model(group: Group, around: Surroundings, place: str) -> Model:
     if group.model == BELOW:
         return Below(group.top)
-    return Near(_words(_known(base, spec, place) for spec in group.tensors), group.tensors[0].dtype in _FLOATS)
+    if group.rule is None:
+        return Near(Joined.of([_known(around.old, spec, place) for spec in around.layout]))
+    if not keeps_subnormals():
+        raise ArithmeticError("this thread takes tiny numbers for zero (torch.set_flush_denormal): it cannot predict")
+    try:
+        return Near(Prediction.of(group.rule, around))
+    except ValueError as error:
+        raise FormatError(Reason.CODING, place, str(error)) from None
 
 
-def _best(words: Words, predicted: Words | None, dtype: str) -> Model:
-    """Return the model under which a sample of the words is smallest."""
-    near = [] if predicted is None else [Near(predicted, dtype in _FLOATS)]
-    models: list[Model] = [*near, Below.of(words)]
-    sample = slice(0, len(words), max(1, len(words) // _SAMPLE))
-    return min(models, key=lambda model: coding.estimate(model.distances(words[sample], sample)))
-
-
-def _bytes(array: Array) -> Words:
-    return np.frombuffer(array.data, np.uint8)
-
-
-def _words(arrays: Iterable[Array]) -> Words:
-    found = [np.frombuffer(array.data, _dtype(array.dtype)) for array in arrays]
-    return found[0] if len(found) == 1 else np.concatenate(found)
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    return np.dtype(f"<u{4 if name == 'C64' else ITEMSIZE[name]}")
+def _are_same(one: Array, other: Array) -> bool:
+    """Tell whether two tensors are the same; most that are not differ at once."""
+    if (one.dtype, one.shape) != (other.dtype, other.shape) or one.data[:_FIRST] != other.data[:_FIRST]:
+        return False
+    return np.array_equal(np.frombuffer(one.data, np.uint8), np.frombuffer(other.data, np.uint8))
 
 
 def _known(base: State, spec: Spec, place: str) -> Array:
@@ -167,62 +123,12 @@ def _known(base: State, spec: Spec, place: str) -> Array:
     return array
 
 
-def _stored(streams: list[bytes], count: int, dtype: np.dtype[Any], place: str) -> Words:
-    if len(streams) != 1 or len(streams[0]) != count * dtype.itemsize:
+def _stored(stream: bytes, count: int, dtype: np.dtype[Any], place: str) -> Words:
+    if len(stream) != count * dtype.itemsize:
         raise FormatError(Reason.CODING, place, "not the bytes of its tensors")
-    return np.frombuffer(streams[0], dtype)
+    return np.frombuffer(stream, dtype)
 
 
-def _take(state: dict[str, Array], found: Iterator[tuple[str, Array]], place: str) -> None:
-    for name, array in found:
-        if name in state:
-            raise FormatError(Reason.CODING, place, f"{name} appears twice")
-        if array.dtype == "BOOL" and bytes(array.data).translate(None, b"\x00\x01"):
-            raise FormatError(Reason.CODING, place, f"{name}: a bool that is neither 0 nor 1")
-        state[name] = array
-
-
-def _head(group: Group) -> bytes:
-    text = encode_json(_group.write(group))
-    frame = coding.compress(text)
-    return len(text).to_bytes(4, "big") + len(frame).to_bytes(4, "big") + frame
-
-
-def _described(blob: Blob) -> Iterator[tuple[Group, int]]:
-    """Yield each group and where its streams begin."""
-    start, tensors = len(MAGIC) + 8, 0
-    while start < blob.size:
-        group, start = _read_group(blob, start)
-        tensors += len(group.tensors)
-        if tensors > MAX_TENSORS:
-            raise FormatError(Reason.LIMIT, blob.place, f"more than {MAX_TENSORS} tensors")
-        yield group, start
-        start += sum(group.sizes)
-
-
-def _read_group(blob: Blob, start: int) -> tuple[Group, int]:
-    sizes = _part(blob, start, 8)
-    length, size = int.from_bytes(sizes[:4], "big"), int.from_bytes(sizes[4:], "big")
-    if max(length, size) > MAX_TENSORS_HEADER:
-        raise FormatError(Reason.LIMIT, blob.place, f"a group header of {length} bytes in a frame of {size}")
-    text = coding.decompress(_part(blob, start + 8, size), length, blob.place)
-    group = f.read(_group, decode_json(text, MAX_TENSORS_HEADER, blob.place), blob.place)
-    _check_group(group, blob.place)
-    return group, start + 8 + size
-
-
-def _check_group(group: Group, place: str) -> None:
-    streams = {SAME: 0, RAW: 1, NEAR: 5, BELOW: 5}[group.model]
-    dtypes = {spec.dtype for spec in group.tensors}
-    if not group.tensors or len(group.sizes) != streams or (group.model != SAME and len(dtypes) != 1):
-        raise FormatError(Reason.CODING, place, "a group without tensors, of several dtypes, or of other streams")
-    if sum(group.sizes) > group.nbytes:
-        raise FormatError(Reason.CODING, place, "streams longer than what they code")
-    if group.top >> (8 * _dtype(group.tensors[0].dtype).itemsize if group.model == BELOW else 0):
-        raise FormatError(Reason.CODING, place, "a top where there is none, or that is no word")
-
-
-def _part(blob: Blob, start: int, size: int) -> bytes:
-    if start + size > blob.size:
-        raise FormatError(Reason.CODING, blob.place, f"{size} bytes at {start} of {blob.size}")
-    return bytes(blob.read(start, size))
+def _require_bools(spec: Spec, array: Array, place: str) -> None:
+    if spec.dtype == "BOOL" and bytes(array.data).translate(None, b"\x00\x01"):
+        raise FormatError(Reason.CODING, place, f"{spec.name}: a bool that is neither 0 nor 1")

@@ -1,17 +1,27 @@
-"""Say how far numbers lie from what was to be expected, and turn such distances back (SPEC.md, "Coded states")."""
+"""Say how far words lie from what was to be expected, and turn such distances back (SPEC.md, "Coded states")."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
 
 from polarchive.format import bits
 from polarchive.format.bits import Words
 
 
+class Parts(Protocol):
+    """Give words a part at a time: an array does, and so does what joins or computes them."""
+
+    def __getitem__(self, part: slice, /) -> Words:
+        """Return the words of a part, which may have a stride."""
+
+
 class Model(Protocol):
     """Turn words into distances, small where the model is good, and back."""
 
-    def distances(self, words: Words, part: slice) -> Words:
-        """Return the distances of `words`, which are that part of the whole."""
+    def distances(self, words: Words, part: slice, out: Words) -> None:
+        """Write the distances of `words`, which are that part of the whole, to `out`, which is as long."""
 
     def words(self, distances: Words, part: slice) -> Words:
         """Return the words at these distances."""
@@ -19,22 +29,19 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """Expect each word near a predicted one; floats are compared in their order, integers modulo 2^n."""
+    """Expect each word near a predicted one; they are compared as integers modulo 2^n."""
 
-    predicted: Words
-    is_float: bool
+    predicted: Parts
 
-    def distances(self, words: Words, part: slice) -> Words:
-        """Return differences, the small ones of either sign first."""
-        if self.is_float:
-            return bits.zigzag(bits.ordered(words) - bits.ordered(self.predicted[part]))
-        return bits.zigzag(words - self.predicted[part])
+    def distances(self, words: Words, part: slice, out: Words) -> None:
+        """Write differences, the small ones of either sign first."""
+        np.subtract(words, self.predicted[part], out=out)
+        bits.zigzag(out, out=out)
 
     def words(self, distances: Words, part: slice) -> Words:
         """Return the words at these differences."""
-        if self.is_float:
-            return bits.disordered(bits.ordered(self.predicted[part]) + bits.unzigzag(distances))
-        moved: Words = self.predicted[part] + bits.unzigzag(distances)
+        moved: Words = bits.unzigzag(distances)
+        moved += self.predicted[part]
         return moved
 
 
@@ -45,14 +52,13 @@ class Below:
     top: int
 
     @classmethod
-    def of(cls, words: Words) -> "Below":
-        """Return the model of words whose largest magnitude is known."""
-        return cls(int(bits.rotated(words).max(initial=0)))
+    def of(cls, words: Iterable[Words]) -> "Below":
+        """Return the model of words, given in parts, whose largest magnitude is known; its sign is the later one."""
+        return cls(max((int((part << part.dtype.type(1)).max(initial=0)) | 1 for part in words), default=1))
 
-    def distances(self, words: Words, part: slice) -> Words:
-        """Return how far below the top each magnitude lies."""
-        below: Words = words.dtype.type(self.top) - bits.rotated(words)
-        return below
+    def distances(self, words: Words, part: slice, out: Words) -> None:
+        """Write how far below the top each magnitude lies."""
+        np.subtract(words.dtype.type(self.top), bits.rotated(words), out=out)
 
     def words(self, distances: Words, part: slice) -> Words:
         """Return the words that lie so far below the top."""

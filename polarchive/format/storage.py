@@ -1,38 +1,28 @@
-"""Store a state as safetensors or as a difference from the one before, whichever suits (SPEC.md, "States")."""
+"""Read a state that is stored as safetensors or as a difference from an earlier one (SPEC.md, "States")."""
 
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from polarchive.errors import FormatError, OpeningError, Reason
-from polarchive.format import container, delta, tensors
+from polarchive.format import delta, tensors
 from polarchive.format.blob import Blob
 from polarchive.format.delta import State
 from polarchive.format.limits import MAX_CHAIN, MAX_GROWTH, MAX_SMALL_STATE
 from polarchive.format.tensors import Array, Buffer
 
-KEYFRAMES: Final = 16  # every so many states one stands for itself, so that reading any takes at most so many steps
-_WORTH: Final = 0.95
+CODED: Final = ".coded"
+PLAIN: Final = ".safetensors"
 
 
-def member(index: int, state: State, before: State | None, first: int) -> tuple[str, Iterable[Buffer]]:
-    """Return the member that stores state `index`: coded, against the state before it if there is one to build on.
-
-    `first` is the raw size of state 0, which bounds that of any coded state.
-    """
+def plain(state: State) -> Iterable[Buffer]:
+    """Return a state as safetensors, part by part."""
     layout = tensors.layout_of(state)
-    size = tensors.size_of(layout)
-    if index % KEYFRAMES and size <= _bound(first):
-        coded = list(delta.encode(state, before or {}, None if before is None else index - 1))
-        if sum(map(len, coded)) < _WORTH * size:
-            return container.coded_name(index), coded
-    return container.state_name(index), (
-        part for part in [tensors.header(layout), *(state[s.name].data for s in layout)]
-    )
+    return [tensors.header(layout), *(state[spec.name].data for spec in layout)]
 
 
 def is_coded(blob: Blob) -> bool:
     """Tell whether a member stores a state as a difference."""
-    return blob.place.endswith(".coded")
+    return blob.place.endswith(CODED)
 
 
 def read(index: int, blob: Blob, earlier: Callable[[int, int], State], depth: int, first: int) -> dict[str, Array]:
@@ -52,7 +42,7 @@ def read(index: int, blob: Blob, earlier: Callable[[int, int], State], depth: in
         before = earlier(base, depth + 1) if base is not None else {}
     except OpeningError:
         raise FormatError(Reason.CODING, blob.place, f"builds on state {base}, which is not stored") from None
-    return delta.decode(blob, before, _bound(first))
+    return delta.decode(blob, before, bound(first))
 
 
 def links(blob: Blob, before: int) -> int:
@@ -73,5 +63,6 @@ def raw_size(blob: Blob) -> int:
     return blob.size - 8 - tensors.header_size(blob)
 
 
-def _bound(first: int) -> int:
+def bound(first: int) -> int:
+    """Return how large a coded state may be, by the size of state 0."""
     return MAX_GROWTH * first + MAX_SMALL_STATE

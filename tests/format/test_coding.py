@@ -13,9 +13,10 @@ import zstandard
 from hypothesis import given
 
 from polarchive.errors import FormatError, Reason
-from polarchive.format import bits, coding
+from polarchive.format import bits, coding, frames
 from polarchive.format.bits import Words
 from polarchive.format.coding import Coded
+from polarchive.format.joined import Joined
 from polarchive.format.models import Below, Model, Near
 from tests.format.test_bits import WIDTHS, words
 
@@ -28,28 +29,34 @@ BLOCKS = (0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200)
 def small_blocks(part: int = 16, block: int = 64) -> Iterator[None]:
     """Shrink parts and blocks, so that short arrays have many of them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coding, "PART", part)
+        patch.setattr(bits, "PART", part)
         patch.setattr(coding, "BLOCK", block)
         yield
 
 
 def plain(width: int, count: int) -> Near:
     """Return the model whose distances are zigzagged words."""
-    return Near(np.zeros(count, f"<u{width // 8}"), False)
+    return Near(np.zeros(count, f"<u{width // 8}"))
 
 
 def models_of(found: Words, seed: int = 0) -> list[Model]:
     noise = np.random.default_rng(seed).integers(0, 9, len(found)).astype(found.dtype)
     return [
-        Near(found ^ noise, False),
-        Near(found + noise, True),
+        Near(found ^ noise),
+        Near(found + noise),
         plain(bits.width(found), len(found)),
-        Below.of(found),
+        Below.of([found]),
     ]
 
 
+def encode(found: Words, model: Model) -> Coded:
+    """Return coded words whose streams are bytes."""
+    coded = coding.encode(Joined([found]), model)
+    return Coded(*map(bytes, coded.streams))
+
+
 def require_same(found: Words, model: Model) -> Coded:
-    coded = coding.encode(found, model)
+    coded = encode(found, model)
     again = coding.decode(coded, model, len(found), found.dtype, "here")
     assert again.dtype == found.dtype and again.tobytes() == found.tobytes()
     return coded
@@ -77,12 +84,12 @@ def test_words_around_the_borders_of_parts_and_blocks_come_back(count: int, widt
     with small_blocks():
         for model in models_of(found, count):
             require_same(found, model)
-    with small_blocks(part=5, block=13):
+    with small_blocks(part=6, block=26):
         require_same(found, plain(width, count))
 
 
 @pytest.mark.parametrize("offset", [-1, 0, 1])
-@pytest.mark.parametrize("border", [coding.PART, coding.BLOCK])
+@pytest.mark.parametrize("border", [bits.PART, coding.BLOCK])
 def test_words_around_the_real_borders_come_back(border: int, offset: int) -> None:
     found = random_words(offset + 1, 32, border + offset)
     coded = require_same(found, plain(32, len(found)))
@@ -112,16 +119,16 @@ def test_floats_that_are_hard_come_back(size: int) -> None:
         found = np.array(HARD * 20, f"<f{size}").view(f"<u{size}").copy()
     found[::12] |= found.dtype.type(0x1234)  # NaNs carry bits of their own
     for predicted in (found, found[::-1].copy(), np.zeros_like(found)):
-        for model in (Near(predicted, True), Below.of(found)):
+        for model in (Near(predicted), Below.of([found])):
             require_same(found, model)
 
 
-def test_symbols_of_every_tier_are_used() -> None:
-    lengths = np.array([6] * 3900 + [11] * 40 + [15] * 40 + [60] * 20, np.uint64)
+def test_symbols_of_every_kind_are_used() -> None:
+    lengths = np.array([6] * 3940 + [12] * 40 + [60] * 20, np.uint64)
     found = np.uint64(1) << lengths
     coded = require_same(found, plain(64, 4000))
-    symbols = coding.decompress(coded.symbols, 4000, "here")
-    assert {0 if s < 64 else 1 if s < 124 else 2 if s < 184 else 3 for s in symbols} == {0, 1, 2, 3}
+    symbols = frames.decompress(bytes(coded.symbols), 4000, "here")
+    assert {0 if s < 192 else 1 if s < 255 else 2 for s in symbols} == {0, 1, 2}
     assert coded.middle and coded.escaped and max(symbols) == coding.ESCAPE
 
 
@@ -132,19 +139,19 @@ def test_a_symbol_means_what_is_specified(cut: int, width: int) -> None:
         return
     for symbol in range(256):
         low, middle, escaped = 0xA5A5A5A5A5A5A5A5 % (1 << cut), 0xB6, (1 << width) - 3
-        distance = {0: (symbol << cut) + low, 1: ((symbol - 60) * 16 + middle % 16 << cut) + low}
-        distance |= {2: ((symbol - 120) * 256 + middle << cut) + low, 3: escaped}
-        tier = 0 if symbol < 64 else 1 if symbol < 124 else 2 if symbol < 184 else 3
-        size = f"<u{width // 8}"
+        kind = 0 if symbol < 192 else 1 if symbol < 255 else 2
+        distance = ((symbol << cut) + low, ((symbol - 192) * 256 + middle << cut) + low, escaped)[kind]
+        size, packed = f"<u{width // 8}", np.empty(bits.packed_size(1, cut), np.uint8)
+        bits.pack(np.array([low], size), cut, packed)
         coded = Coded(
             bytes([cut]),
-            coding.compress(bytes([symbol])),
-            bits.pack(np.array([middle], np.uint8), 4 * tier) if tier in (1, 2) else b"",
-            np.array([escaped], size).tobytes() if tier == 3 else b"",
-            bits.pack(np.array([low], size), cut),
+            frames.compress(bytes([symbol])),
+            bytes([middle]) * (kind == 1),
+            np.array([escaped], size).tobytes() if kind == 2 else b"",
+            packed.tobytes(),
         )
         found = coding.decode(coded, Below(0), 1, size, "here")
-        assert int(bits.rotated(found)[0]) == -distance[tier] % (1 << width)
+        assert int(bits.rotated(found)[0]) == -distance % (1 << width)
 
 
 def refusal(coded: Coded, count: int = 100) -> FormatError:
@@ -156,7 +163,7 @@ def refusal(coded: Coded, count: int = 100) -> FormatError:
 
 def honest(count: int = 100) -> Coded:
     with small_blocks():
-        coded = coding.encode(random_words(0, 32, count), plain(32, count))
+        coded = encode(random_words(0, 32, count), plain(32, count))
     assert all(getattr(coded, stream) for stream in STREAMS)
     return coded
 
@@ -238,21 +245,21 @@ FRAMES = {
 @pytest.mark.parametrize("data", FRAMES.values(), ids=FRAMES)
 def test_other_frames_are_refused(data: bytes) -> None:
     with pytest.raises(FormatError) as caught:
-        coding.decompress(data, len(TEXT), "here")
+        frames.decompress(data, len(TEXT), "here")
     assert caught.value.reason == Reason.CODING and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("data", [b"", b"a", TEXT, bytes(1 << 20), random_words(0, 8, 1 << 18).tobytes()], ids=len)
 def test_a_frame_comes_back(data: bytes) -> None:
-    for found in (coding.compress(data), frame(data), frame(data, window_log=10), frame(data, compression_level=19)):
-        assert coding.decompress(found, len(data), "here") == data
+    for found in (frames.compress(data), frame(data), frame(data, window_log=10), frame(data, compression_level=19)):
+        assert frames.decompress(found, len(data), "here") == data
 
 
 def test_what_a_frame_states_bounds_what_it_takes() -> None:
     """A frame may state little and hold much, and the library sees it only at the end, with all of it in memory."""
     tracemalloc.start()
     with pytest.raises(FormatError):
-        coding.decompress(raw_frame(1 << 20, [1 << 17] * 10_000), 1 << 20, "here")
+        frames.decompress(raw_frame(1 << 20, [1 << 17] * 10_000), 1 << 20, "here")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100 << 20
@@ -263,15 +270,15 @@ def test_coding_is_smaller_where_the_model_is_good(width: int) -> None:
     noise = np.random.default_rng(0)
     predicted = np.frombuffer(noise.bytes(40_000 * width // 8), f"<u{width // 8}")
     found = predicted + noise.geometric(0.2, len(predicted)).astype(predicted.dtype)
-    coded = require_same(found, Near(predicted, False))
+    coded = require_same(found, Near(predicted))
     assert coded.size < (0.6 if width == 8 else 0.35) * found.nbytes
 
 
 def test_noise_grows_by_little() -> None:
     found = np.frombuffer(np.random.default_rng(0).bytes(1 << 20), "<u4")
-    assert coding.encode(found, plain(32, len(found))).size < 1.01 * found.nbytes
+    assert encode(found, plain(32, len(found))).size < 1.01 * found.nbytes
 
 
 def test_coding_says_the_same_each_time() -> None:
     found = random_words(0, 32, 5000)
-    assert coding.encode(found, plain(32, 5000)) == coding.encode(found.copy(), plain(32, 5000))
+    assert encode(found, plain(32, 5000)) == encode(found.copy(), plain(32, 5000))

@@ -14,8 +14,9 @@ from polarchive.format.archive import open_archive, pack
 from polarchive.format.blob import Blob
 from polarchive.format.inspect import inspect
 from polarchive.format.limits import MAX_CHAIN
-from polarchive.format.storage import KEYFRAMES
+from polarchive.format.storage import CODED, PLAIN
 from polarchive.format.tensors import Array
+from polarchive.recording.coder import KEYFRAMES, Coder
 from tests.format.test_delta import encode, noise, numbers, trained
 from tests.simulator import Hook, Member, Simulation, State, at
 
@@ -111,42 +112,50 @@ def test_coding_changes_no_signature(tmp_path: Path) -> None:
     with open_archive(packed, trusted=None) as coded, open_archive(sealed, trusted=None) as full:
         assert coded.notes == full.notes and coded.digest != full.digest
         assert [coded.root(index) for index in range(4)] == [full.root(index) for index in range(4)]
-        pack_again = container.write(tmp_path / "c.pol", full.members())
-        assert pack_again == coded.digest
+        for archive, digest in ((coded, coded.digest), (full, full.digest)):
+            assert container.write(tmp_path / "c.pol", archive.members()) == digest
 
 
-def test_a_state_after_one_that_is_not_stored_builds_on_nothing(tmp_path: Path) -> None:
+def test_a_state_builds_on_the_last_one_that_is_stored(tmp_path: Path) -> None:
     path = training(4, store={2, 3, 4}).pack(tmp_path / "run.pol")
     parts = container.read(path)
     with parts.file:
         bases = [delta.base_of(blob) for name, blob in parts.blobs.items() if name.endswith(".coded")]
-    assert bases == [None, 2, 3]
+    assert bases == [0, 2, 3]
     with open_archive(path, trusted=None) as archive:
         assert archive.state(4) == states(5)[4] and archive.state(2) == states(5)[2]
 
 
 @pytest.mark.parametrize(
-    ("state", "before", "name"),
+    ("state", "before", "form"),
     [
-        (trained(2)[1], trained(2)[0], container.coded_name(1)),
-        (trained(2)[1], None, container.coded_name(1)),
-        ({"x": noise("F32", 1000)}, None, container.state_name(1)),
-        ({"x": noise("F32", 1000)}, {"x": noise("F32", 1000, seed=1)}, container.state_name(1)),
-        ({}, {}, container.state_name(1)),
+        (trained(2)[1], trained(2)[0], CODED),
+        (trained(2)[1], None, PLAIN),
+        ({"x": noise("F32", 1000)}, {"x": noise("F32", 1000, seed=1)}, PLAIN),
+        ({}, {}, PLAIN),
     ],
-    ids=["after_another", "alone", "noise", "noise_after_noise", "nothing"],
+    ids=["after_another", "alone", "noise_after_noise", "nothing"],
 )
-def test_a_state_is_coded_where_that_is_smaller(state: State, before: State | None, name: str, tmp_path: Path) -> None:
-    found, chunks = storage.member(1, state, before, 1 << 20)
+def test_a_state_is_coded_where_that_is_smaller(state: State, before: State | None, form: str, tmp_path: Path) -> None:
+    coder = Coder()
+    if before is not None:
+        coder.store(0, before, {})
+    found, chunks = coder.store(1, state, {})
     data = b"".join(bytes(chunk) for chunk in chunks)
-    assert found == name
-    assert data.startswith(delta.MAGIC) is name.endswith(".coded")
-    (tmp_path / name).write_bytes(data)
-    blob = Blob.of(tmp_path / name)
+    assert (found, data.startswith(delta.MAGIC)) == (form, form == CODED)
+    (tmp_path / f"state{form}").write_bytes(data)
+    blob = Blob.of(tmp_path / f"state{form}")
     raw = sum(spec.nbytes for spec in tensors.layout_of(state))
     with blob.file:
         assert storage.read(1, blob, lambda index, depth: before or {}, 0, raw) == state
         assert storage.raw_size(blob) == raw
+
+
+def test_what_was_stored_elsewhere_is_not_built_upon() -> None:
+    coder, (first, second, *_) = Coder(), trained(3)
+    coder.store(0, first, {})
+    coder.forget()
+    assert coder.store(1, second, {})[0] == PLAIN
 
 
 def test_states_may_build_on_any_earlier_one(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tools.catalogue import (  # noqa: F401
     logs,
     notes,
     proofs,
+    rules,
     tensor_files,
     texts,
 )
