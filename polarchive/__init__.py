@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from polarchive.format.archive import open_archive as open
     from polarchive.format.entry import Header, Hyper
     from polarchive.format.schema import Schema
+    from polarchive.recording.dataset import Dataset
     from polarchive.training.arrays import to_tensors
+    from polarchive.training.datasets import commit_dataset
     from polarchive.training.trainer import TorchTrainer, Trainer
     from polarchive.training.writer import Writer
     from polarchive.trust.keys import load_signer, load_verifier, read_secret
@@ -39,12 +41,13 @@ if TYPE_CHECKING:
     from polarchive.verification.selections import Sample, every
     from polarchive.verification.thresholds import Fixed, Lp, Relative
     from polarchive.verification.verdict import Verdict
-    from polarchive.verification.verify import verify
+    from polarchive.verification.verify import regenerate, verify
 
 __version__ = "0.1.0"
 # Loaded on first use, so that whoever only looks at an archive never waits for torch.
 _WHERE = {
     "Archive": "format.archive",
+    "Dataset": "recording.dataset",
     "Fixed": "verification.thresholds",
     "Header": "format.entry",
     "Hyper": "format.entry",
@@ -57,18 +60,21 @@ _WHERE = {
     "Trainer": "training.trainer",
     "Verdict": "verification.verdict",
     "Writer": "training.writer",
+    "commit_dataset": "training.datasets",
     "every": "verification.selections",
     "load_signer": "trust.keys",
     "load_verifier": "trust.keys",
     "open": "format.archive",
     "pack": "format.archive",
     "read_secret": "trust.keys",
+    "regenerate": "verification.verify",
     "to_tensors": "training.arrays",
     "verify": "verification.verify",
 }
 _RENAMED = {"open": "open_archive"}
 __all__ = [
     "Archive",
+    "Dataset",
     "Fixed",
     "FormatError",
     "Header",
@@ -86,12 +92,14 @@ __all__ = [
     "TrustError",
     "Verdict",
     "Writer",
+    "commit_dataset",
     "every",
     "load_signer",
     "load_verifier",
     "open",
     "pack",
     "read_secret",
+    "regenerate",
     "to_tensors",
     "verify",
 ]

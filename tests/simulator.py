@@ -24,6 +24,7 @@ from polarchive.format.note import Head, Signer, VerifierKey
 from polarchive.format.schema import Schema
 from polarchive.format.spelling import encode_entry, encode_header, encode_row
 from polarchive.format.tensors import Array
+from polarchive.recording.coder import Coder
 
 T = TypeVar("T")
 State: TypeAlias = dict[str, Array]
@@ -164,13 +165,14 @@ class Simulation:
 
     def record(self, folder: Path) -> Path:
         """Write the run into a run directory, in the order in which a writer comes to know its parts."""
-        run, writer = self.run(), Journal.create(folder)
+        run, writer, coder = self.run(), Journal.create(folder), Coder()
         states = {index: (root, state) for index, root, state in run.stored()}
         if run.dataset:
             (folder / journal.DATASET).write_bytes(b"".join(run.dataset))
         for number, line in enumerate(run.lines):
             if number in states:
-                writer.store(*states[number])
+                root, state = states[number]
+                writer.store(root, *coder.store(number, state, hyper_of(number)))
             if 0 < number <= len(run.rows):
                 writer.append(journal.ROWS, run.rows[number - 1])
             writer.append(journal.ENTRY if number else journal.HEADER, line)

@@ -17,13 +17,14 @@ FLOORS = {
     "errors": 0,
     "format": 1,
     "trust": 2,
-    "training": 3,
-    "exchange": 3,
-    "measures": 4,
-    "verification": 5,
-    "attacks": 5,
-    "contest": 6,
-    "cli": 7,
+    "recording": 3,
+    "training": 4,
+    "exchange": 4,
+    "measures": 5,
+    "verification": 6,
+    "attacks": 6,
+    "contest": 7,
+    "cli": 8,
 }
 STRANGERS = {
     ("training", "exchange"),
@@ -32,7 +33,7 @@ STRANGERS = {
     ("attacks", "verification"),
 }
 BANNED = {"utils", "common", "helpers", "core", "base", "manager", "engine"}
-TORCH_FREE = ("format", "trust")
+TORCH_FREE = ("format", "trust", "recording")
 NETWORK = {
     "socket",
     "socketserver",

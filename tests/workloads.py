@@ -40,19 +40,20 @@ class Workload:
         torch.manual_seed(SEED)
         return self.build(None, "cpu")
 
-    def record(self, folder: Path) -> Path:
+    def record(self, folder: Path, **settings: Any) -> Path:
         """Record an honest run in `folder`."""
         trainer = self.trainer()
-        with self.writer(folder, trainer) as log:
+        with self.writer(folder, trainer, **settings) as log:
             for step in range(self.steps):
                 batch = self.batches(step)
                 log.record(batch)
                 trainer.step([batch])
         return folder
 
-    def writer(self, folder: Path, trainer: pol.Trainer, seed: int | None = SEED) -> pol.Writer:
+    def writer(self, folder: Path, trainer: pol.Trainer, **settings: Any) -> pol.Writer:
         """Return a writer for one run of this workload; its run id is fixed, so its random draws repeat."""
-        return pol.Writer(folder, trainer, every=self.every, signer=PROVER, seed=seed, run=RUN)
+        usual = {"every": self.every, "signer": PROVER, "seed": SEED, "run": RUN, "background": False}
+        return pol.Writer(folder, trainer, **{**usual, **settings})
 
     def judge(self, folder: Path, **options: Any) -> pol.Verdict:
         """Seal the run in `folder`, open it as a stranger would, and judge it with this workload's code."""

@@ -48,9 +48,10 @@ from polarchive.format.blob import Blob  # noqa: E402
 from polarchive.format.inspect import inspect  # noqa: E402
 from polarchive.format.limits import MAX_ENTRY  # noqa: E402
 from polarchive.format.note import Head, VerifierKey  # noqa: E402
+from polarchive.recording.coder import Coder  # noqa: E402
 from polarchive.trust.keys import load_verifier  # noqa: E402
 from tests.simulator import PROVER, FakeSigner, Member, spell_state  # noqa: E402
-from tools.catalogue import OK, Vector, coded  # noqa: E402
+from tools.catalogue import OK, Vector, coded, rules  # noqa: E402
 from tools.catalogue.forge import TWO, parts_of, zipped  # noqa: E402
 from tools.catalogue.journals import frames_of  # noqa: E402
 from tools.catalogue.tensor_files import spelled  # noqa: E402
@@ -58,6 +59,7 @@ from tools.catalogue.tensor_files import spelled  # noqa: E402
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 KEPT: list[tempfile.TemporaryDirectory[str]] = []
 SAVED = ROOT / "build" / "fuzz"
+BASE = {**coded.BASE, **rules.BASE}
 LIMITS = ("-timeout=20", "-rss_limit_mb=1024", "-max_len=16384", "-print_final_stats=1")
 Mutate = Callable[[bytes], bytes]
 Mutator = Callable[[bytes, Mutate, random.Random], bytes]
@@ -133,7 +135,7 @@ def folder() -> Path:
     """Return a directory for the files of this process, in memory where there is such a place."""
     path = temporary()
     for each in TWO.run().states:
-        state = journal.state_path(path / "run", tensors.root_of(each))
+        state = path / "run" / journal.STATES / f"{tensors.root_of(each).hex()}.safetensors"
         state.parent.mkdir(parents=True, exist_ok=True)
         state.write_bytes(spell_state(each))
     return path
@@ -307,29 +309,37 @@ def safetensors_file(data: bytes) -> None:
 
 
 def change_coded(data: bytes, mutate: Mutate, roll: random.Random) -> bytes:
-    """Change a description, a stream or the order of groups, in whole frames and with the right sizes."""
-    head, rest, groups = data[:28], data[28:], []
-    while rest:
-        frame_end = 8 + int.from_bytes(rest[4:8], "big")
-        text = zstandard.decompress(rest[8:frame_end])
-        sizes = [int(size) for size in json.loads(text)["sizes"]]
-        starts = [frame_end + sum(sizes[:index]) for index in range(len(sizes) + 1)]
-        groups.append((text, [rest[a:b] for a, b in pairwise(starts)]))
-        rest = rest[starts[-1] :]
-    text, streams = groups.pop(roll.randrange(len(groups)))
-    if streams and roll.random() < 0.6:
-        streams = [*streams, b"", b"", b"", b""][:5]
-        index = roll.randrange(len(streams))
-        if index == 1 and streams[1]:
-            streams[1] = coded.frame(mutate(zstandard.decompress(streams[1])))
-        else:
-            streams[index] = mutate(streams[index])
-        streams = streams[: len(json.loads(text)["sizes"])]
-        text = canonical.encode({**json.loads(text), "sizes": [str(len(stream)) for stream in streams]})
-    else:
-        text = change_json(text, mutate, roll) if roll.random() < 0.8 else mutate(text)
-    groups.insert(roll.randrange(len(groups) + 1), (text, streams))
-    return head + b"".join(coded.framed(text) + b"".join(streams) for text, streams in groups)
+    """Change a description, or a stream with its size, in whole frames."""
+    layout, groups, rest = described(data)
+    told = json.loads(groups)
+    sizes = [int(size) for group in told for size in group["sizes"]]
+    starts = [sum(sizes[:index]) for index in range(len(sizes) + 1)]
+    streams = [rest[start:end] for start, end in pairwise(starts)]
+    match roll.randrange(5):
+        case 0:
+            layout = change_json(layout, mutate, roll)
+        case 1 | 2:
+            groups = change_json(groups, mutate, roll)
+        case _:
+            index = roll.randrange(len(streams))
+            with suppress(zstandard.ZstdError):  # a stream that is no frame
+                streams[index] = coded.frame(mutate(zstandard.decompress(streams[index])))
+            if streams[index] == rest[starts[index] : starts[index + 1]]:
+                streams[index] = mutate(streams[index])
+            lengths = iter(streams)
+            told = [{**group, "sizes": [str(len(next(lengths))) for _ in group["sizes"]]} for group in told]
+            groups = canonical.encode(told)
+    return data[:28] + coded.framed(layout) + coded.framed(groups) + b"".join(streams)
+
+
+def described(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return the two descriptions of a coded state, and what follows them."""
+    found, rest = [], data[28:]
+    for _ in range(2):
+        end = 8 + int.from_bytes(rest[4:8], "big")
+        found.append(zstandard.decompress(rest[8:end]))
+        rest = rest[end:]
+    return found[0], found[1], rest
 
 
 def coded_seeds() -> Iterator[bytes]:
@@ -340,14 +350,16 @@ def coded_seeds() -> Iterator[bytes]:
 
 @target(coded_seeds, change_coded)
 def coded_state(data: bytes) -> None:
-    """Read a coded state 1 on the state 0 of the vectors; what is accepted can be coded again and says the same."""
+    """Read a coded state 1 on one with the tensors of the vectors; what is accepted, coded again, is the same."""
     with (blob := blob_of(data, "state.coded")).file:
         with suppress(PolError):
             storage.raw_size(blob)
-        state = storage.read(1, blob, lambda index, depth: coded.BASE, 0, coded.RAW)
-    name, chunks = storage.member(1, state, coded.BASE, 1 << 20)
-    with (blob := blob_of(b"".join(bytes(chunk) for chunk in chunks), name)).file:
-        assert storage.read(1, blob, lambda index, depth: coded.BASE, 0, 1 << 30) == state
+        state = storage.read(1, blob, lambda index, depth: BASE, 0, coded.RAW)
+    coder = Coder()
+    coder.store(0, BASE, {})
+    form, chunks = coder.store(1, state, {})
+    with (blob := blob_of(b"".join(bytes(chunk) for chunk in chunks), f"state{form}")).file:
+        assert storage.read(1, blob, lambda index, depth: BASE, 0, 1 << 30) == state
 
 
 def change_journal(data: bytes, mutate: Mutate, roll: random.Random) -> bytes:

@@ -35,6 +35,9 @@ def _lines(path: Path, summary: Summary) -> list[str]:
         f"stored   {summary.stored_states} states, {summary.raw_bytes:,} bytes; {summary.stored_bytes:,} in all",
         f"stack    {', '.join(f'{name} {value}' for name, value in header.stack.items())}",
     ]
+    if summary.use is not None:
+        use = summary.use
+        lines.append(f"used     {use.distinct:,} of {use.records:,} records, the most used one {use.most} times")
     return [*lines, *([f"dropped  {summary.dropped} bytes after the last signed head"] if summary.dropped else [])]
 
 

@@ -86,7 +86,7 @@ class Archive:
     def _state(self, index: int, depth: int) -> dict[str, Array]:
         if self._last[0] == index:
             return dict(self._last[1])
-        if not self.is_stored(index):
+        if not self.is_stored(index) and not self._source.holds(self.root(index)):
             raise OpeningError(f"state {index} is committed by its root only, and was not shown")
         self._check_layout(index)
         with self._source.state(index, self.root(index)) as blob:
@@ -144,12 +144,19 @@ class Archive:
         yield container.HEADS, self.notes
         if self.header.commitment.mode == "indexed":
             yield container.DATASET, self._leaves
-        before: dict[str, Array] | None = None
-        for index in range(len(self.segments) + 1):
-            state = self.state(index) if self.is_stored(index) else None
-            if state is not None:
-                yield storage.member(index, state, before, self._first_size)
-            before = state
+        for index in filter(self.is_stored, range(len(self.segments) + 1)):
+            self._check_state(index)
+            yield self._member(index)
+
+    def _member(self, index: int) -> tuple[str, Iterator[Buffer]]:
+        """Return a stored state's member, in the form in which it is stored here."""
+        with self._source.state(index, self.root(index)) as blob:
+            name = container.coded_name if storage.is_coded(blob) else container.state_name
+        return name(index), self._content(index)
+
+    def _content(self, index: int) -> Iterator[Buffer]:
+        with self._source.state(index, self.root(index)) as blob:
+            yield from blob.chunks()
 
     def close(self) -> None:
         """Close the files."""

@@ -8,12 +8,14 @@ import hmac
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256, shake_256
-from itertools import repeat
-from typing import Final
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from polarchive.errors import DigestError, OpeningError
 from polarchive.format import merkle
-from polarchive.format.tensors import ITEMSIZE, Array, Buffer, describe, lp
+from polarchive.format.tensors import ITEMSIZE, Array, describe, lp
 
 RECORD: Final = b"polarchive/v1/record\x00"
 BATCH: Final = b"polarchive/v1/batch\x00"
@@ -21,6 +23,7 @@ SALT: Final = b"polarchive/v1/salt\x00"
 INDEX: Final = b"polarchive/v1/index\x00"
 SALT_SIZE: Final = 32
 TEXT: Final = "UTF8"
+Rows: TypeAlias = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class BatchRow:
 
 @dataclass(frozen=True, slots=True)
 class Salts:
-    """Derive the salts of a run in fed mode from its secret; without a secret every salt is zero."""
+    """Derive the salts of a run from its secret; without a secret every salt is zero."""
 
     secret: bytes | None
     run: bytes
@@ -76,6 +79,10 @@ class Salts:
         key = hmac.digest(self.secret, seed, "sha256")
         return shake_256(key).digest(SALT_SIZE * (start + count))[SALT_SIZE * start :]
 
+    def of_rows(self, indices: Iterable[int]) -> bytes:
+        """Return the salts of records of a dataset in indexed mode, 32 bytes each."""
+        return b"".join(index_salt(self.secret, index) for index in indices)
+
 
 def index_salt(secret: bytes | None, index: int) -> bytes:
     """Return the salt of record `index` of a dataset in indexed mode."""
@@ -84,11 +91,8 @@ def index_salt(secret: bytes | None, index: int) -> bytes:
 
 def leaves(batch: Batch, salts: bytes) -> Iterator[merkle.Digest]:
     """Yield the leaf digest of every record of `batch`, salted with 32 bytes of `salts` each."""
-    columns = [_column(name, batch.columns[name], batch.count) for name in sorted(batch.columns)]
-    records: Iterable[tuple[bytes, ...]] = zip(*columns, strict=True) if columns else repeat((), batch.count)
-    for index, parts in enumerate(records):
-        salt = salts[SALT_SIZE * index : SALT_SIZE * (index + 1)]
-        yield sha256(b"\x00" + RECORD + salt + b"".join(parts)).digest()
+    for preimage in _spelled(batch, salts) if _strings(batch) else _laid_out(batch, salts):
+        yield sha256(preimage).digest()
 
 
 def commit(batch: Batch, salts: bytes) -> BatchRow:
@@ -161,19 +165,51 @@ def _cut(column: Column, index: int) -> Column:
     return Array(column.dtype, (1, *column.shape[1:]), bytes(view[size * index : size * (index + 1)]))
 
 
-def _column(name: str, column: Column, count: int) -> Iterable[bytes]:
+def _strings(batch: Batch) -> bool:
+    return any(isinstance(column, Texts) for column in batch.columns.values())
+
+
+def _spelled(batch: Batch, salts: bytes) -> Iterator[bytes]:
+    """Yield what is hashed for each record, of any columns."""
+    columns = [_column(name, batch.columns[name]) for name in sorted(batch.columns)]
+    for index in range(batch.count):
+        salt = salts[SALT_SIZE * index : SALT_SIZE * (index + 1)]
+        yield b"\x00" + RECORD + salt + b"".join(head + lp(values[index]) for head, values in columns)
+
+
+def _column(name: str, column: Column) -> tuple[bytes, Sequence[bytes]]:
     if isinstance(column, Texts):
-        head = lp(name.encode()) + describe(TEXT, ())
-        return [head + lp(value) for value in column.values]
-    return _rows(lp(name.encode()) + describe(column.dtype, column.shape[1:]), column.data, count)
+        return lp(name.encode()) + describe(TEXT, ()), column.values
+    return lp(name.encode()) + describe(column.dtype, column.shape[1:]), list(map(bytes, _rows(column)))
 
 
-def _rows(head: bytes, data: Buffer, count: int) -> Iterator[bytes]:
-    view = memoryview(data).cast("B")
-    size = len(view) // count if count else 0
-    head += size.to_bytes(8, "big")
-    for start in range(0, size * count, size) if size else [0] * count:
-        yield head + view[start : start + size]
+def _laid_out(batch: Batch, salts: bytes) -> Iterator[memoryview]:
+    """Yield the same where every record has the same size: all are laid out at once, which copies each byte once."""
+    parts: list[bytes | Rows] = [b"\x00" + RECORD, np.frombuffer(salts, np.uint8).reshape(-1, SALT_SIZE)[: batch.count]]
+    for name, column in sorted(batch.columns.items()):
+        assert isinstance(column, Array)
+        rows = _rows(column)
+        size = rows.shape[1].to_bytes(8, "big")
+        parts += [lp(name.encode()) + describe(column.dtype, column.shape[1:]) + size, rows]
+    table = np.empty((batch.count, sum(_width(part) for part in parts)), np.uint8)
+    start = 0
+    for part in parts:
+        stop = start + _width(part)
+        table[:, start:stop] = np.frombuffer(part, np.uint8) if isinstance(part, bytes) else part
+        start = stop
+    data = table.reshape(-1).data
+    return (data[at : at + start] for at in range(0, len(data), start))
+
+
+def _width(part: bytes | Rows) -> int:
+    return len(part) if isinstance(part, bytes) else int(part.shape[1])
+
+
+def _rows(array: Array) -> Rows:
+    """Return the bytes of an array, one row per record."""
+    count = array.shape[0]
+    data = np.frombuffer(array.data, np.uint8)
+    return data.reshape(count, len(data) // count if count else 0)
 
 
 def _field(name: str, array: Array) -> bytes:

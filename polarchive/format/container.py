@@ -3,14 +3,14 @@
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from polarchive.errors import DigestError, FormatError, Reason
+from polarchive.format import disk
 from polarchive.format import fields as f
 from polarchive.format import zip as layout
 from polarchive.format.blob import Blob
@@ -26,9 +26,22 @@ HEADS: Final = "30-heads.txt"
 DATASET: Final = "40-dataset.bin"
 INDEX: Final = "zz-index.json"
 REQUIRED: Final = (HEADER, ENTRIES, ROWS, HEADS)
-NAME: Final = re.compile(
-    "00-header[.]json|10-entries[.]jsonl|20-rows[.]jsonl|30-heads[.]txt|40-dataset[.]bin"
-    "|50-stamp-[0-9]{10}-[0-9]{3}[.]tsr|60-cosignatures-[0-9]{10}[.]txt|70-state-[0-9]{10}[.](coded|safetensors)"
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """Say which names the members of one kind of container have, and which of them it cannot be without."""
+
+    names: re.Pattern[str]
+    required: tuple[str, ...]
+
+
+ARCHIVE: Final = Grammar(
+    re.compile(
+        "00-header[.]json|10-entries[.]jsonl|20-rows[.]jsonl|30-heads[.]txt|40-dataset[.]bin"
+        "|50-stamp-[0-9]{10}-[0-9]{3}[.]tsr|60-cosignatures-[0-9]{10}[.]txt|70-state-[0-9]{10}[.](coded|safetensors)"
+    ),
+    REQUIRED,
 )
 _index: Final = f.sequence(
     f.fields(Listed, name=f.text, size=f.u64, crc32=f.u64, sha256=f.digest),
@@ -91,7 +104,7 @@ def write(path: Path, members: Iterable[tuple[str, Iterable[Buffer]]]) -> bytes:
 
     Memory stays flat: members are streamed. The file appears under its name only when it is whole and on disk.
     """
-    with replacing(path) as file:
+    with disk.replacing(path) as file:
         listed = [_write_member(file, name, chunks) for name, chunks in members]
         if [member.name for member in listed] != sorted({member.name for member in listed}):
             raise ValueError("members out of order")
@@ -101,38 +114,14 @@ def write(path: Path, members: Iterable[tuple[str, Iterable[Buffer]]]) -> bytes:
     return sha256(index).digest()
 
 
-def read(path: Path) -> Container:
+def read(path: Path, grammar: Grammar = ARCHIVE) -> Container:
     """Open the container at `path`; FormatError unless every structural byte is the one the index implies."""
     blob = Blob.of(path)
     try:
-        return _read(blob)
+        return _read(blob, grammar)
     except BaseException:
         blob.file.close()
         raise
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that takes the place of `path` when the block ends well, and vanishes otherwise."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_member(file: BinaryIO, name: str, chunks: Iterable[Buffer]) -> Listed:
@@ -149,8 +138,8 @@ def _write_member(file: BinaryIO, name: str, chunks: Iterable[Buffer]) -> Listed
     return member
 
 
-def _read(blob: Blob) -> Container:
-    index, data = _read_index(blob)
+def _read(blob: Blob, grammar: Grammar) -> Container:
+    index, data = _read_index(blob, grammar)
     listed = {member.name: member for member in index}
     blobs, offset = {}, 0
     for member in index:
@@ -165,7 +154,7 @@ def _read(blob: Blob) -> Container:
     return Container(blob.file, listed, blobs, sha256(data).digest())
 
 
-def _read_index(blob: Blob) -> tuple[tuple[Listed, ...], bytes]:
+def _read_index(blob: Blob, grammar: Grammar) -> tuple[tuple[Listed, ...], bytes]:
     start = max(0, blob.size - (1 << 12))
     try:
         offset, size = layout.last_member(bytes(blob.read(start)), INDEX)
@@ -177,19 +166,19 @@ def _read_index(blob: Blob) -> tuple[tuple[Listed, ...], bytes]:
     if not isinstance(value, dict) or value.keys() != {"members"}:
         raise FormatError(Reason.INDEX, INDEX, "not an object with members")
     members = f.read(_index, value["members"], INDEX)
-    _check_names(members)
+    _check_names(members, grammar)
     return (*members, Listed(INDEX, size, zlib.crc32(data), sha256(data).digest())), data
 
 
-def _check_names(members: tuple[Listed, ...]) -> None:
+def _check_names(members: tuple[Listed, ...], grammar: Grammar) -> None:
     names = [member.name for member in members]
     if names != sorted(set(names)):
         raise FormatError(Reason.MEMBER, INDEX, "members are not in ascending order, each once")
     for member in members:
-        if not NAME.fullmatch(member.name):
+        if not grammar.names.fullmatch(member.name):
             raise FormatError(Reason.MEMBER, INDEX, f"{member.name[:40]} is no name of a member")
         if member.crc32 >= 1 << 32 or member.size >= 1 << 62:
             raise FormatError(Reason.INDEX, member.name, "a CRC-32 or size out of range")
-    for name in REQUIRED:
+    for name in grammar.required:
         if name not in names:
             raise FormatError(Reason.MEMBER, INDEX, f"{name} is missing")

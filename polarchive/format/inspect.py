@@ -1,20 +1,36 @@
 """Tell what an archive or run directory says of itself, without verifying it and without reading its states."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from polarchive.errors import FormatError, Reason
 from polarchive.format import container, journal, storage
 from polarchive.format.blob import Blob
 from polarchive.format.entry import End, Entry, Header, Segment
-from polarchive.format.limits import MAX_HEADER
+from polarchive.format.limits import MAX_DATASET, MAX_HEADER, MAX_ROW
 from polarchive.format.sources import lines_of, notes_of
-from polarchive.format.spelling import decode_entry, decode_header
+from polarchive.format.spelling import decode_entry, decode_header, decode_row
+from polarchive.format.tensors import Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Say how many records a dataset has, how many of them were used, and how often the most used one was."""
+
+    records: int
+    distinct: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Hold what was read: the header, counts, and bytes by kind of member. Nothing of it is verified."""
+    """Hold what was read: the header, counts, and bytes by kind of member. Nothing of it is verified.
+
+    `use` is known of a run in indexed mode.
+    """
 
     header: Header
     segments: int
@@ -29,6 +45,7 @@ class Summary:
     stored_bytes: int
     sizes: Mapping[str, int]
     dropped: int = 0
+    use: Use | None = None
 
 
 def inspect(path: str | Path) -> Summary:
@@ -44,21 +61,24 @@ def _inspect_sealed(path: Path) -> Summary:
         lines = lines_of(parts.blobs[container.ENTRIES])
         raw = sum(storage.raw_size(blob) for name, blob in parts.blobs.items() if name.startswith("70-state-"))
         notes = notes_of(parts.blobs[container.HEADS], len(lines) + 1)
+        use = _use(header, parts.blobs[container.ROWS].chunks())
     sizes: dict[str, int] = {}
     for member in parts.listed.values():
         kind = member.name[3:].split("-")[0].split(".")[0]
         sizes[kind] = sizes.get(kind, 0) + member.size
     stamps = sum(name.startswith("50-stamp-") for name in parts.listed)
-    return _summary(header, lines, len(notes), stamps, raw, sizes, path.stat().st_size)
+    return _summary(header, lines, len(notes), stamps, raw, sizes, path.stat().st_size, use=use)
 
 
 def _inspect_run(path: Path) -> Summary:
     run = journal.read(path)
-    files = sorted((path / journal.STATES).glob("*.safetensors"))
+    files = sorted(file for file in (path / journal.STATES).iterdir() if file.suffix in journal.FORMS)
     sizes = {"journal": (path / journal.JOURNAL).stat().st_size, "state": sum(file.stat().st_size for file in files)}
     raw = sum(map(_raw_size, files))
     header = decode_header(run.header)
-    return _summary(header, list(run.lines), len(run.notes), 0, raw, sizes, sum(sizes.values()), run.dropped)
+    return _summary(
+        header, list(run.lines), len(run.notes), 0, raw, sizes, sum(sizes.values()), run.dropped, _use(header, run.rows)
+    )
 
 
 def _raw_size(path: Path) -> int:
@@ -76,6 +96,7 @@ def _summary(
     sizes: dict[str, int],
     stored: int,
     dropped: int = 0,
+    use: Use | None = None,
 ) -> Summary:
     entries: list[Entry] = [decode_entry(line, f"entry {number}") for number, line in enumerate(lines, 1)]
     segments = [entry for entry in entries if isinstance(entry, Segment)]
@@ -93,4 +114,27 @@ def _summary(
         stored_bytes=stored,
         sizes=sizes,
         dropped=dropped,
+        use=use,
     )
+
+
+def _use(header: Header, rows: Iterable[Buffer]) -> Use | None:
+    """Count which records were used, out of the rows of a run in indexed mode."""
+    size = header.commitment.size
+    if size is None:
+        return None
+    counts = np.zeros(min(size, MAX_DATASET), np.int64)
+    for line in _lines(rows):
+        for batch in decode_row(line, "rows").batches:
+            indices = np.array(batch.indices or (), np.int64)
+            np.add.at(counts, indices[indices < len(counts)], 1)
+    return Use(size, int(np.count_nonzero(counts)), int(counts.max(initial=0)))
+
+
+def _lines(parts: Iterable[Buffer]) -> Iterator[bytes]:
+    rest = b""
+    for part in parts:
+        *lines, rest = (rest + bytes(part)).split(b"\n")
+        if len(rest) > MAX_ROW:
+            raise FormatError(Reason.LIMIT, "rows", f"a row of more than {MAX_ROW} bytes")
+        yield from lines

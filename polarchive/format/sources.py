@@ -32,6 +32,9 @@ class Source(Protocol):
     def state(self, index: int, root: bytes) -> Iterator[Blob]:
         """Open state `index`, which is committed by `root`."""
 
+    def holds(self, root: bytes) -> bool:
+        """Tell whether a state that is not stored lies there all the same."""
+
     def dataset(self) -> bytes:
         """Return the leaf digests of a dataset in indexed mode."""
 
@@ -58,6 +61,10 @@ class Sealed:
         """Open the member that stores state `index`."""
         name = container.coded_name(index)
         yield self.parts.blobs[name if name in self.parts.blobs else container.state_name(index)]
+
+    def holds(self, root: bytes) -> bool:
+        """Return False: an archive has no other states than those it lists as stored."""
+        return False
 
     def dataset(self) -> bytes:
         """Return the dataset member."""
@@ -90,6 +97,10 @@ class Recorded:
         """Open the file that is named by the root."""
         with self.run.state(root) as blob:
             yield blob
+
+    def holds(self, root: bytes) -> bool:
+        """Tell whether a state lies there in passing: the last one does, so that recording can go on."""
+        return journal.find(self.run.folder, root) is not None
 
     def dataset(self) -> bytes:
         """Return the dataset file."""

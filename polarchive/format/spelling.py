@@ -178,6 +178,7 @@ _fields_of_initial: Final = f.fields(
     archive=f.optional(f.digest),
     state=f.optional(f.digest),
 )
+schema: Final = f.Codec(lambda found: [_fields_of_field.write(field) for field in found.fields], _read_schema)
 _hyper: Final = f.mapping(f.setting, 1 << 12)
 _header: Final = f.fields(
     Header,
@@ -186,7 +187,7 @@ _header: Final = f.fields(
     every=f.u64,
     world=f.u64,
     micro=f.u64,
-    schema=f.Codec(lambda schema: [_fields_of_field.write(field) for field in schema.fields], _read_schema),
+    schema=schema,
     commitment=f.Codec(_fields_of_commitment.write, _read_commitment),
     layout=f.Codec(specs.write, _read_layout),
     root=f.digest,

@@ -4,8 +4,10 @@ torch's own `load_state_dict` casts what it is given to the parameter's dtype an
 bit-exact replay, so state is assigned here directly, and copied.
 """
 
+import operator
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -64,6 +66,32 @@ def hyper(optimizer: Optimizer, name: str) -> Hyper:
             for path, value in _parts(group[key], f"{name}{SEPARATOR}{index}{SEPARATOR}{key}"):
                 found[path] = value.item() if isinstance(value, Tensor) else value
     return found
+
+
+def raw_settings(optimizer: Optimizer) -> list[Any]:
+    """Return the values of all settings as they are."""
+    return [group.get(key) for group in optimizer.param_groups for key in IMPOSED]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Keep the settings that were found for some values, because most steps change none."""
+
+    raw: list[Any]
+    found: Hyper
+
+    @classmethod
+    def of(cls, raw: list[Any], found: Hyper) -> "Known":
+        """Return what is known for these values; nothing, if one of them (a tensor) may change by itself."""
+        return cls(raw if all(map(_is_fixed, raw)) else [], found)
+
+    def holds(self, raw: list[Any]) -> bool:
+        """Tell whether these are the very same values."""
+        return len(raw) == len(self.raw) and all(map(operator.is_, raw, self.raw))
+
+
+def _is_fixed(value: Any) -> bool:
+    return all(map(_is_fixed, value)) if isinstance(value, tuple) else value is None or isinstance(value, float | int)
 
 
 def impose(optimizer: Optimizer, name: str, settings: Hyper) -> None:

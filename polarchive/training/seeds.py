@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 TAG: Final = b"polarchive/v1/seed\x00"
+_AHEAD: Final = 64  # steps
 _DRAWS: Final = 1 << 16  # enough for a GPU generator to show how it spreads draws over its threads
 
 
@@ -16,6 +17,23 @@ def derive(run: bytes, step: int, micro: int = 0, rank: int = 0) -> int:
     """Return the 64-bit seed of one batch of a step."""
     place = step.to_bytes(8, "big") + micro.to_bytes(4, "big") + rank.to_bytes(4, "big")
     return int.from_bytes(sha256(TAG + run + place).digest()[:8], "big")
+
+
+class Seeds:
+    """Give the seeds of a run's batches in the order of the steps, many derived at a time: that keeps them cheap."""
+
+    def __init__(self, run: bytes, step: int, micro: int) -> None:
+        self._run, self._micro = run, micro
+        self._step = step
+        self._ready: list[int] = []
+
+    def next(self) -> int:
+        """Return the seed of the next batch."""
+        if not self._ready:
+            steps = range(self._step, self._step + _AHEAD)
+            self._ready = [derive(self._run, step, micro) for step in steps for micro in range(self._micro)][::-1]
+            self._step += _AHEAD
+        return self._ready.pop()
 
 
 def apply(seed: int) -> None:

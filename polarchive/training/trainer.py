@@ -1,6 +1,7 @@
 """Hold everything that a training step reads and writes, as named tensors (SPEC.md, "Names of tensors")."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -56,11 +57,16 @@ class TorchTrainer:
         self._step = step
         self.schedule = schedule
         self._parts = {checked(name, "TorchTrainer"): part for name, part in parts.items()}
+        self._hyper = optimizers.Known([None], {})
         self._require_supported()
 
     def save(self) -> State:
         """Return copies of all state, on its device."""
         return {name: _copy(tensor, name) for name, tensor in self._values()}
+
+    def view(self) -> State:
+        """Return all state as it is: the next step changes it."""
+        return dict(self._values())
 
     @torch.no_grad()
     def load(self, state: State) -> None:
@@ -85,10 +91,13 @@ class TorchTrainer:
 
     def hyper(self) -> Hyper:
         """Return every optimizer's imposed settings, as OPTIMIZER/GROUP/NAME."""
-        found: dict[str, float | bool | None] = {}
-        for name, part in self._optimizers():
-            found.update(optimizers.hyper(part, name))
-        return found
+        raw = [value for _, part in self._optimizers() for value in optimizers.raw_settings(part)]
+        if not self._hyper.holds(raw):
+            found: dict[str, float | bool | None] = {}
+            for name, part in self._optimizers():
+                found.update(optimizers.hyper(part, name))
+            self._hyper = optimizers.Known.of(raw, found)
+        return self._hyper.found
 
     def impose(self, hyper: Hyper) -> None:
         """Set every optimizer's imposed settings; TrainerError unless `hyper` names exactly these."""
@@ -105,8 +114,9 @@ class TorchTrainer:
         self._step(batches)
 
     def _values(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self._tensors()
-        parameters = self._parameters()
+        tensors = list(self._tensors())
+        yield from tensors
+        parameters = {id(tensor): name for name, tensor in tensors}
         for name, part in self._parts.items():
             if isinstance(part, Optimizer):
                 yield from optimizers.values(part, name, parameters)
@@ -185,12 +195,13 @@ def _named(part: Any) -> Iterator[tuple[str, Tensor]]:
         yield "", part
     elif isinstance(part, nn.Module):
         for path, tensor in (*part.named_parameters(), *part.named_buffers()):
-            yield checked(_plain(path), path), tensor
+            yield _plain(path), tensor
 
 
+@lru_cache(maxsize=1 << 16)
 def _plain(path: str) -> str:
     """Return a path without the words that wrappers put into it."""
-    return ".".join(word for word in path.split(".") if word not in ("", "_orig_mod", "module"))
+    return checked(".".join(word for word in path.split(".") if word not in ("", "_orig_mod", "module")), path)
 
 
 def _copy(tensor: Tensor, name: str) -> Tensor:

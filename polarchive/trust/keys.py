@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from polarchive.errors import FormatError, PolError, Reason, SignatureError
+from polarchive.format import disk
 from polarchive.format.note import VerifierKey
 
 SECRET_SIZE: Final = 32
@@ -82,10 +83,17 @@ def read_secret(path: str | Path) -> bytes:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a new file that only its owner can read; FileExistsError if there is one."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+    """Write a new file that only its owner can read, whole and durably; FileExistsError if there is one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        with disk.Raw(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.append(data)
+            disk.sync(file)
+        os.link(temporary, path)  # which, unlike a rename, takes no other file's place
+    finally:
+        temporary.unlink(missing_ok=True)
+    disk.sync_folder(path.parent)
 
 
 def _signer(name: str, private: Ed25519PrivateKey) -> KeySigner:

@@ -1,6 +1,7 @@
 """Tell a verdict to people, as text, and to programs, as JSON."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ def text(verdict: Verdict) -> Iterator[str]:
     yield f"policy    {verdict.policy}"
     yield f"challenge {verdict.challenge.hex()} from nonce {verdict.nonce.hex()}"
     yield f"stack     {_stacks(verdict)}"
+    yield f"states    {_states(verdict)}"
     for finding in verdict.findings:
         yield f"  {_MARKS[finding.outcome]} {finding.check}: {_where(finding)}{finding.message}"
     for judged in verdict.judged:
@@ -58,6 +60,8 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "challenge": verdict.challenge.hex(),
         "recorded_on": dict(verdict.recorded_on),
         "replayed_on": dict(verdict.replayed_on),
+        "states_stored": verdict.stored,
+        "states_obtained": {str(index): how for index, how in verdict.obtained.items()},
         "odds": verdict.odds,
         "total_segments": verdict.segments,
         "not_shown": list(NOT_SHOWN),
@@ -75,6 +79,15 @@ def _stacks(verdict: Verdict) -> str:
     if not odd:
         return "the recording one, by its own account"
     return "; ".join(f"{name} {now.get(name)} (recorded on {before.get(name)})" for name in odd)
+
+
+def _states(verdict: Verdict) -> str:
+    total = verdict.segments + 1
+    if verdict.stored == total:
+        return f"all {total} stored"
+    counts = Counter(verdict.obtained.values())
+    others = "; ".join(f"{number} {how}" for how, number in sorted(counts.items()))
+    return f"{verdict.stored} of {total} stored" + (f"; {others}" if others else "")
 
 
 def _segment(judged: Judged) -> Iterator[str]:

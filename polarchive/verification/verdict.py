@@ -37,8 +37,9 @@ class Verdict:
     """Hold a verdict on an archive: the findings on the whole of it and on each replayed segment.
 
     `challenge` and `nonce` let anyone draw the same segments again, out of `segments`; `archive` is the digest of the
-    archive's index, None for a run directory. `odds` is the probability that a sample meets one bad segment. Of the two
-    stacks the first is what the prover says.
+    archive's index, None for a run directory. `stored` states are in the archive, one more than segments if all are;
+    `obtained` says of those others that a replay needed how it came by them. `odds` is the probability that a sample
+    meets one bad segment. Of the two stacks the first is what the prover says.
     """
 
     archive: bytes | None
@@ -51,6 +52,8 @@ class Verdict:
     odds: float | None
     findings: tuple[Finding, ...]
     judged: tuple[Judged, ...]
+    stored: int
+    obtained: Mapping[int, str]
 
     @property
     def result(self) -> str:

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polarchive.errors import FormatError, Reason, RecordingError
-from polarchive.format import container, journal, tensors
+from polarchive.format import journal, storage, tensors
 from polarchive.format.archive import open_archive, pack
 from polarchive.format.journal import MAGIC, Journal, frame
+from polarchive.format.storage import PLAIN
 from tests.format.test_container import flips
 from tests.simulator import Run, Simulation, spell_state, state_of
 
@@ -186,19 +187,21 @@ def test_a_folder_without_a_journal_is_no_run(tmp_path: Path) -> None:
     assert refusal.value.reason == Reason.JOURNAL
 
 
-def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+def test_a_second_writer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_PATIENCE", 0.1)
     writer = Journal.create(tmp_path / "run")
     with pytest.raises(RecordingError, match="another process"):
-        Journal(tmp_path / "run")
+        Journal.reopen(tmp_path / "run")
     with pytest.raises(RecordingError, match="holds a recorded run"):
         Journal.create(tmp_path / "run")
     writer.close()
-    Journal(tmp_path / "run").close()
+    Journal.reopen(tmp_path / "run")[0].close()
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     writer = Journal.create(tmp_path / "run")
-    code = "from pathlib import Path; from polarchive.format.journal import Journal; Journal(Path('run'))"
+    code = "from pathlib import Path; from polarchive.format import journal; journal._PATIENCE = 0.1; "
+    code += "journal.Journal.reopen(Path('run'))"
     command = [sys.executable, "-c", code]
     other = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     writer.close()
@@ -233,8 +236,9 @@ def test_names_and_bytes_are_made_durable(tmp_path: Path, monkeypatch: pytest.Mo
     writer = Journal.create(tmp_path / "run")
     assert {str(tmp_path / "run" / journal.JOURNAL), str(tmp_path / "run")} <= set(synced)
     synced.clear()
-    writer.store(bytes(32), state_of(0, 0))
-    path = journal.state_path(tmp_path / "run", bytes(32))
+    writer.store(bytes(32), PLAIN, [b"state"])
+    path = journal.find(tmp_path / "run", bytes(32))
+    assert path is not None
     assert [name.removesuffix(".tmp") for name in synced] == [str(path), str(path.parent)]
     synced.clear()
     writer.append(journal.HEADER, HEADER)
@@ -246,11 +250,12 @@ def test_names_and_bytes_are_made_durable(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_state_is_stored_once_under_its_root(tmp_path: Path) -> None:
     writer, state = Journal.create(tmp_path / "run"), state_of(0, 0)
     root = tensors.root_of(state)
-    path = journal.state_path(tmp_path / "run", root)
-    writer.store(root, state)
+    assert writer.store(root, PLAIN, storage.plain(state))
+    path = journal.find(tmp_path / "run", root)
+    assert path is not None
     assert path.read_bytes() == spell_state(state) and path.name == f"{root.hex()}.safetensors"
     before = path.stat().st_ino
-    writer.store(root, state)
+    assert not writer.store(root, PLAIN, storage.plain(state))
     assert path.stat().st_ino == before
     assert [found.name for found in path.parent.iterdir()] == [path.name]
     writer.close()
@@ -265,7 +270,8 @@ def test_a_state_that_is_gone_is_a_format_error(folder: Path) -> None:
 
 def test_a_state_that_took_the_place_of_another_is_refused(folder: Path) -> None:
     roots = [root for _, root, _ in SIMULATION.run().stored()]
-    paths = [journal.state_path(folder, root) for root in roots]
+    paths = [journal.find(folder, root) for root in roots]
+    assert paths[0] and paths[1]
     shutil.copy(paths[0], paths[1])
     with open_archive(folder, trusted=None) as archive, pytest.raises(FormatError) as refusal:
         archive.seal()
@@ -280,27 +286,20 @@ def test_rows_that_are_gone_are_a_format_error(torn: Path) -> None:
     assert refusal.value.reason == Reason.ROWS
 
 
-@pytest.mark.skipif(not hasattr(container.os, "fork"), reason="needs processes that can be killed")
-@pytest.mark.parametrize("synced", [True, False], ids=["synced", "not_synced"])
-def test_a_killed_writer_leaves_what_it_synced(synced: bool, tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_what_it_appended(tmp_path: Path) -> None:
     pid = os.fork()
     if not pid:
         writer = Journal.create(tmp_path / "run")
         writer.append(journal.HEADER, HEADER)
         writer.append(journal.HEAD, NOTE)
-        if synced:
-            writer.sync()
         os._exit(9)
     os.waitpid(pid, 0)
-    if synced:
-        assert journal.read(tmp_path / "run").header == HEADER
-    else:
-        with pytest.raises(FormatError):
-            journal.read(tmp_path / "run")
+    assert journal.read(tmp_path / "run").header == HEADER
 
 
 def test_a_run_with_a_damaged_state_is_not_sealed(folder: Path, tmp_path: Path) -> None:
-    path = journal.state_path(folder, tensors.root_of(state_of(0, 1)))
+    path = journal.find(folder, tensors.root_of(state_of(0, 1)))
+    assert path is not None
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
     path.write_bytes(damaged)

@@ -46,7 +46,9 @@ class Recording:
         torch.manual_seed(SEED)
         script, shown = loop.make(), []
         trainer, size = TorchTrainer(**script.parts), script.accumulate
-        with pol.Writer(folder, trainer, every=EVERY, signer=PROVER, seed=seed, accumulate=size) as log:
+        with pol.Writer(
+            folder, trainer, every=EVERY, signer=PROVER, seed=seed, accumulate=size, background=False
+        ) as log:
             script.train(log.record, kept(script.data(), shown))
         archive = pol.open(folder, trusted=[PROVER.key])
         return cls(loop, archive, loop.make(), shown, pol.read_secret(folder / "secret"))

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 import polarchive as pol
 from polarchive.errors import FormatError, RecordingError
+from polarchive.format import journal
 from polarchive.format.commitment import Batch as Columns
+from polarchive.format.journal import Journal
 from polarchive.format.schema import Schema
 from polarchive.training import seeds
 from polarchive.training.trainer import TorchTrainer
@@ -45,7 +47,9 @@ class Training:
         self.optimizer.step()
 
     def writer(self, folder: Path, **settings: Any) -> pol.Writer:
-        return pol.Writer(folder, self.trainer, **{"every": 2, "signer": PROVER, "seed": 0, **settings})
+        return pol.Writer(
+            folder, self.trainer, **{"every": 2, "signer": PROVER, "seed": 0, "background": False, **settings}
+        )
 
     def record(self, log: pol.Writer, steps: int) -> None:
         """Train as a script does."""
@@ -141,14 +145,15 @@ def test_a_second_writer_is_refused_while_and_after_the_first_records(training: 
     assert judged(folder) == ACCEPTED
 
 
-def test_a_directory_is_locked_while_it_is_recorded_into(training: Training, folder: Path) -> None:
-    from polarchive.format.journal import Journal
-
+def test_a_directory_is_locked_while_it_is_recorded_into(
+    training: Training, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_PATIENCE", 0.1)
     log = training.writer(folder)
     with pytest.raises(RecordingError, match="another process"):
-        Journal(folder)
+        Journal.reopen(folder)
     log.abandon()
-    Journal(folder).close()
+    Journal.reopen(folder)[0].close()
 
 
 def test_the_secret_is_its_owners_alone_and_in_no_archive(training: Training, folder: Path) -> None:

@@ -39,6 +39,8 @@ def verdicts() -> Verdicts:
             odds=None,
             findings=findings(archive),
             judged=judged,
+            stored=len(judged) + 1,
+            obtained={},
         )
 
     return make

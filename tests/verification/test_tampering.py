@@ -67,7 +67,7 @@ class Forgery:
         """Record the forged run."""
         liar = Liar(self, self.of.trainer())
         try:
-            with self.of.writer(folder, liar, self.seed) as log:
+            with self.of.writer(folder, liar, seed=self.seed) as log:
                 for step in range(self.of.steps):
                     liar.prepare(step)
                     shown = self.shown(step, self.of.batches(step))

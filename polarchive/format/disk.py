@@ -1,0 +1,57 @@
+"""Write to disk so that nothing is lost: whole or not at all, and there before it counts.
+
+Every byte that is written, every fsync and every rename of this package goes through here.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from polarchive.format.tensors import Buffer
+
+
+class Raw(io.FileIO):
+    """Write to a file without a buffer of one's own."""
+
+    def append(self, data: Buffer) -> None:
+        """Write all of `data`, however little the system takes at a time."""
+        view = memoryview(data).cast("B")
+        while view:
+            view = view[self.write(view) :]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that takes the place of `path` when the block ends well, and vanishes otherwise."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with io.BufferedWriter(Raw(temporary, "wb")) as file:
+            yield file
+            file.flush()
+            sync(file)
+        rename(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync(file: io.RawIOBase | BinaryIO) -> None:
+    """Make what was written to a file durable."""
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename(old: Path, new: Path) -> None:
+    """Give a file its name, in place of what has it."""
+    old.replace(new)
