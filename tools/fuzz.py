@@ -353,7 +353,7 @@ def coded_state(data: bytes) -> None:
     """Read a coded state 1 on one with the tensors of the vectors; what is accepted, coded again, is the same."""
     with (blob := blob_of(data, "state.coded")).file:
         with suppress(PolError):
-            storage.raw_size(blob)
+            storage.by_kind(blob)
         state = storage.read(1, blob, lambda index, depth: BASE, 0, coded.RAW)
     coder = Coder()
     coder.store(0, BASE, {})

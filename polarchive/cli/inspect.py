@@ -33,6 +33,7 @@ def _lines(path: Path, summary: Summary) -> list[str]:
         f"data     {header.commitment.mode}, {salted}: {', '.join(field.name for field in header.schema.fields)}",
         f"state    {state}; state 0 is {header.initial.kind}",
         f"stored   {summary.stored_states} states, {summary.raw_bytes:,} bytes; {summary.stored_bytes:,} in all",
+        *(f"  {kind}: {raw:,} bytes, stored in {stored:,}" for kind, (raw, stored) in summary.kinds.items()),
         f"stack    {', '.join(f'{name} {value}' for name, value in header.stack.items())}",
     ]
     if summary.use is not None:

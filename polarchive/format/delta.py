@@ -24,7 +24,7 @@ from polarchive.format.plan import Task, tasks
 from polarchive.format.predict import Prediction, State, Surroundings
 from polarchive.format.tensors import Array, Buffer, Spec, size_of, spec_of
 
-__all__ = ["MAGIC", "UNKNOWN", "State", "base_of", "decode", "encode", "raw_size"]
+__all__ = ["MAGIC", "UNKNOWN", "State", "base_of", "decode", "encode"]
 UNKNOWN: Final[Hyper] = MappingProxyType({})
 _FIRST: Final = 64
 
@@ -62,11 +62,6 @@ def decode(blob: Blob, base: State, limit: int) -> dict[str, Array]:
         state.update(list(_decode_group(group, around, groups.streams_of(group, blob, start), blob.place)))
         start += sum(group.sizes)
     return state
-
-
-def raw_size(blob: Blob) -> int:
-    """Return how many bytes the tensors of a coded state have, reading only the description of its groups."""
-    return size_of(groups.read(blob).layout)
 
 
 def _encode_group(task: Task, words: Joined, around: Surroundings) -> tuple[Group, tuple[Buffer, ...]]:

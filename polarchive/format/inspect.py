@@ -1,7 +1,7 @@
 """Tell what an archive or run directory says of itself, without verifying it and without reading its states."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ class Use:
 class Summary:
     """Hold what was read: the header, counts, and bytes by kind of member. Nothing of it is verified.
 
-    `use` is known of a run in indexed mode.
+    `use` is known of a run in indexed mode. `kinds` of tensors have so many bytes, raw and stored, in all states.
     """
 
     header: Header
@@ -46,6 +46,7 @@ class Summary:
     sizes: Mapping[str, int]
     dropped: int = 0
     use: Use | None = None
+    kinds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def inspect(path: str | Path) -> Summary:
@@ -59,7 +60,7 @@ def _inspect_sealed(path: Path) -> Summary:
     with parts.file:
         header = decode_header(parts.read(container.HEADER, MAX_HEADER))
         lines = lines_of(parts.blobs[container.ENTRIES])
-        raw = sum(storage.raw_size(blob) for name, blob in parts.blobs.items() if name.startswith("70-state-"))
+        kinds = _total(storage.by_kind(blob) for name, blob in parts.blobs.items() if name.startswith("70-state-"))
         notes = notes_of(parts.blobs[container.HEADS], len(lines) + 1)
         use = _use(header, parts.blobs[container.ROWS].chunks())
     sizes: dict[str, int] = {}
@@ -67,24 +68,41 @@ def _inspect_sealed(path: Path) -> Summary:
         kind = member.name[3:].split("-")[0].split(".")[0]
         sizes[kind] = sizes.get(kind, 0) + member.size
     stamps = sum(name.startswith("50-stamp-") for name in parts.listed)
-    return _summary(header, lines, len(notes), stamps, raw, sizes, path.stat().st_size, use=use)
+    return _summary(header, lines, len(notes), stamps, kinds, sizes, path.stat().st_size, use=use)
 
 
 def _inspect_run(path: Path) -> Summary:
     run = journal.read(path)
     files = sorted(file for file in (path / journal.STATES).iterdir() if file.suffix in journal.FORMS)
     sizes = {"journal": (path / journal.JOURNAL).stat().st_size, "state": sum(file.stat().st_size for file in files)}
-    raw = sum(map(_raw_size, files))
+    kinds = _total(map(_by_kind, files))
     header = decode_header(run.header)
     return _summary(
-        header, list(run.lines), len(run.notes), 0, raw, sizes, sum(sizes.values()), run.dropped, _use(header, run.rows)
+        header,
+        list(run.lines),
+        len(run.notes),
+        0,
+        kinds,
+        sizes,
+        sum(sizes.values()),
+        run.dropped,
+        _use(header, run.rows),
     )
 
 
-def _raw_size(path: Path) -> int:
+def _by_kind(path: Path) -> Mapping[str, tuple[int, int]]:
     blob = Blob.of(path)
     with blob.file:
-        return storage.raw_size(blob)
+        return storage.by_kind(blob)
+
+
+def _total(states: Iterable[Mapping[str, tuple[int, int]]]) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    for state in states:
+        for kind, (raw, stored) in state.items():
+            before = found.get(kind, (0, 0))
+            found[kind] = before[0] + raw, before[1] + stored
+    return dict(sorted(found.items()))
 
 
 def _summary(
@@ -92,7 +110,7 @@ def _summary(
     lines: list[bytes],
     heads: int,
     stamps: int,
-    raw: int,
+    kinds: dict[str, tuple[int, int]],
     sizes: dict[str, int],
     stored: int,
     dropped: int = 0,
@@ -110,11 +128,12 @@ def _summary(
         finished=any(isinstance(entry, End) for entry in entries),
         resumes=max((segment.epoch for segment in segments), default=0),
         stored_states=1 + sum(segment.stored for segment in segments),
-        raw_bytes=raw,
+        raw_bytes=sum(raw for raw, _ in kinds.values()),
         stored_bytes=stored,
         sizes=sizes,
         dropped=dropped,
         use=use,
+        kinds=kinds,
     )
 
 

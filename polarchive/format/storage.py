@@ -1,10 +1,10 @@
 """Read a state that is stored as safetensors or as a difference from an earlier one (SPEC.md, "States")."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from polarchive.errors import FormatError, OpeningError, Reason
-from polarchive.format import delta, tensors
+from polarchive.format import delta, groups, tensors
 from polarchive.format.blob import Blob
 from polarchive.format.delta import State
 from polarchive.format.limits import MAX_CHAIN, MAX_GROWTH, MAX_SMALL_STATE
@@ -56,11 +56,30 @@ def links(blob: Blob, before: int) -> int:
     return count
 
 
-def raw_size(blob: Blob) -> int:
-    """Return how many bytes the tensors in a member have, reading little more than their description."""
+def by_kind(blob: Blob) -> dict[str, tuple[int, int]]:
+    """Return how many bytes the tensors of each kind have, and take in a member, reading only their description."""
+    found: dict[str, tuple[int, int]] = {}
+    for layout, stored in _stored(blob):
+        raw = tensors.size_of(layout)
+        for spec in layout:
+            before = found.get(kind := _kind(spec.name), (0, 0))
+            share = stored * spec.nbytes // raw if raw else 0  # of tensors that are coded as one
+            found[kind] = before[0] + spec.nbytes, before[1] + share
+    return found
+
+
+def _stored(blob: Blob) -> Iterator[tuple[tensors.Layout, int]]:
     if is_coded(blob):
-        return delta.raw_size(blob)
-    return blob.size - 8 - tensors.header_size(blob)
+        described = groups.read(blob)
+        yield from zip(described.layouts, (sum(group.sizes) for group in described.groups), strict=True)
+    else:
+        yield from (((spec,), spec.nbytes) for spec in tensors.read_layout(blob))
+
+
+def _kind(name: str) -> str:
+    """Return the part that a tensor is of, and what the optimizer keeps it as."""
+    part, *path = name.split("/")
+    return f"{part} {path[-1]}" if len(path) > 1 else part
 
 
 def bound(first: int) -> int:

@@ -53,7 +53,8 @@ class Place:
         torch.manual_seed(0)
         trainer = build(None, "cpu")
         signer = pol.load_signer(self / "alice.key")
-        with pol.Writer(self / name, trainer, every=EVERY, signer=signer, seed=0, background=False) as log:
+        settings = {"every": EVERY, "signer": signer, "seed": 0, "run": bytes(16), "background": False}
+        with pol.Writer(self / name, trainer, **settings) as log:
             for step in range(steps):
                 log.record(CODE.batches(step))
                 yield step

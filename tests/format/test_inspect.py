@@ -8,6 +8,7 @@ import pytest
 from polarchive.errors import FormatError, Reason
 from polarchive.format.inspect import Summary, inspect
 from tests.format.test_container import flips
+from tests.format.test_delta import noise
 from tests.simulator import Simulation, at, changed, spell_state
 
 SIMULATION = Simulation(
@@ -37,6 +38,19 @@ def test_a_summary_counts_bytes(summaries: list[Summary], tmp_path: Path) -> Non
     assert sealed.stored_bytes == (tmp_path / "run.pol").stat().st_size
     assert recorded.sizes == {"journal": (tmp_path / "run" / "journal").stat().st_size, "state": states}
     assert recorded.stored_bytes == sum(recorded.sizes.values())
+
+
+def test_bytes_are_told_by_kind_of_tensor(summaries: list[Summary], tmp_path: Path) -> None:
+    for found in summaries:
+        assert found.kinds.keys() == {"buffer", "model", "optimizer"}
+        assert all(raw == stored for raw, stored in found.kinds.values())
+    model, momentum = noise("F32", 4000), noise("F32", 4000, seed=1)
+    moved = {"model/w": model, "optimizer/model/w/momentum_buffer": momentum}
+    states = [{"model/w": model}, moved, {**moved, "model/w": noise("F32", 4000, seed=2)}]
+    packed = Simulation(segments=2, states=lambda _: states).pack(tmp_path / "same.pol")
+    kinds = inspect(packed).kinds
+    assert kinds["model"] == (48000, 32000)  # the second is the first one again
+    assert kinds["optimizer momentum_buffer"] == (32000, 16000)
 
 
 def test_an_unfinished_run_is_said_to_be(tmp_path: Path) -> None:
