@@ -117,7 +117,7 @@ def _run(program: tuple[_Operation | str | float | Source, ...], numbers: Number
 
 def _rounded(value: npt.ArrayLike, dtype: str) -> npt.NDArray[Any]:
     """Return numbers rounded to a narrow dtype, as float32."""
-    numbers = np.asarray(value).astype(np.float32, copy=False)
+    numbers = np.atleast_1d(value).astype(np.float32, copy=False)
     if dtype == "F16":
         return numbers.astype(np.float16).astype(np.float32)
     return _shortened(numbers) if dtype == "BF16" else numbers

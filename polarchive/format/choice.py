@@ -21,7 +21,7 @@ from polarchive.format.rules import Place, features
 _SAMPLE: Final = 1 << 11
 _FEW: Final = 1 << 8  # words, for which every choice costs more time than bytes
 _EXACT: Final = 0.5  # bits per word, below which nothing better is looked for
-_WORTH: Final = 0.01  # of all bits, which a fitted rule must save to be worth its time
+_WORTH: Final = 0.003  # of all bits, which a rule that is not exact must save to be worth its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,10 @@ def choose(words: Joined, around: Surroundings, known: bool, place: Place, rules
         return best
     choices = [_choice(words, sample, Below.of([words[sample]]))]
     if known:
-        choices.append(_choice(words, sample, Near(around.words(new=False)[1])))
-    choice = min([*choices, *([best] if best else [])], key=lambda each: each.cost)
-    fitted = _best_rule(words, sample, around, _fitted(words, sample, around, place)) if known else None
-    if fitted is not None and fitted.cost < choice.cost - _WORTH * 8 * words.dtype.itemsize:
-        return fitted
+        fitted = _best_rule(words, sample, around, _fitted(words, sample, around, place))
+        choices += [_choice(words, sample, Near(around.words(new=False)[1])), *([fitted] if fitted else [])]
+    worth = _WORTH * 8 * words.dtype.itemsize
+    choice = min([*choices, *([best] if best else [])], key=lambda each: each.cost + (worth if each.rule else 0))
     return Choice(choice.cost, Below.of(words.pieces)) if isinstance(choice.model, Below) else choice
 
 
@@ -79,7 +78,8 @@ def _fitted(words: Joined, sample: slice, around: Surroundings, place: Place) ->
         columns = [_numbers(place.rule(term, *keys), around, sample) for term in ("old0", *terms)]
     except ValueError:  # a tensor that it needs is not there
         return
-    wanted = widened(words[sample], place.dtype).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN, from which no factor follows
+        wanted = widened(words[sample], place.dtype).astype(np.float64)
     factors = _least_squares(np.stack(columns, axis=1), wanted)
     if factors is not None:
         first, *others = (place.single(float(factor)) for factor in factors)

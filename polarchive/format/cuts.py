@@ -17,7 +17,7 @@ _NEAR, _FAR = 7, 14  # bits above the cut that most small distances have at most
 _LENGTHS: Final = 66  # 64 bits, one too many for rounding, and none
 _SLOW: Final = 0.2  # bits that a large distance may cost less and still not be worth its time
 _PLAIN: Final = 4.0  # bits of a symbol, below which Huffman's codes are long for it and found slowly
-_LOSS: Final = 0.25  # of each bit that is missing
+_LOSS: Final = 0.15  # of each bit that is missing
 
 
 def estimate(sample: Words) -> float:

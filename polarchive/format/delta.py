@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from polarchive.errors import FormatError, Reason
+from polarchive.errors import FormatError, PolError, Reason
 from polarchive.format import coding, groups
 from polarchive.format.arithmetic import keeps_subnormals
 from polarchive.format.bits import Words
@@ -97,7 +97,7 @@ def _model(group: Group, around: Surroundings, place: str) -> Model:
     if group.rule is None:
         return Near(Joined.of([_known(around.old, spec, place) for spec in around.layout]))
     if not keeps_subnormals():
-        raise ArithmeticError("this thread takes tiny numbers for zero (torch.set_flush_denormal): it cannot predict")
+        raise PolError("this thread takes tiny numbers for zero (torch.set_flush_denormal): no state is predicted so")
     try:
         return Near(Prediction.of(group.rule, around))
     except ValueError as error:

@@ -9,7 +9,7 @@ from polarchive.format.entry import Hyper
 from polarchive.format.storage import CODED, PLAIN, bound, plain
 from polarchive.format.tensors import Buffer
 
-KEYFRAMES: Final = 16  # every so many states one stands for itself, so that reading any takes at most so many steps
+KEYFRAMES: Final = 32  # every so many states one stands for itself, so that reading any takes at most so many steps
 _WORTH: Final = 0.95
 
 

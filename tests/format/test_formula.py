@@ -88,6 +88,16 @@ def test_narrow_numbers_are_rounded_as_torch_does(dtype: str, kind: torch.dtype)
     assert np.array_equal(found[~nan], expected[~nan]) and set(found[nan].tolist()) == {nearest(np.nan, dtype)}
 
 
+@pytest.mark.parametrize("rounding", ["F32", "F16", "BF16"])
+@pytest.mark.parametrize("step", ["+", "-", "*", "/"])
+@pytest.mark.parametrize("pair", [(0.0, 0.0), (1e300, 1e-300), (1e300, -1e300), (1.5, -2.5)], ids=str)
+def test_constants_are_numbers_too(pair: tuple[float, float], step: str, rounding: str) -> None:
+    steps = ("old0", *map(constant, pair), step, rounding, "copy", "sqrt", "+", "+")
+    for dtype in FLOATS:
+        found = compute(Formula(steps), dtype, {OLD: np.arange(3, dtype="<f4")})
+        assert found.tolist() == [predict(list(steps), dtype, {"old0": number}) for number in (0.0, 1.0, 2.0)]
+
+
 def test_what_is_read_is_left_alone() -> None:
     numbers = np.array([1.5, np.nan, -0.0], "<f4")
     before = numbers.tobytes()

@@ -66,41 +66,41 @@ def refusal(path: Path, *indices: int) -> Reason:
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return training(20).pack(tmp_path_factory.mktemp("packed") / "run.pol")
+    return training(40).pack(tmp_path_factory.mktemp("packed") / "run.pol")
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_states_are_read_in_any_order(seed: int, packed: Path) -> None:
-    order = [*random.Random(seed).choices(range(21), k=30), 20, 0]
+    order = [*random.Random(seed).choices(range(41), k=30), 40, 0]
     with open_archive(packed, trusted=None) as archive:
         for index in order:
-            assert archive.state(index) == states(21)[index]
+            assert archive.state(index) == states(41)[index]
 
 
 def test_what_is_read_may_be_changed_and_is_read_again_as_it_was(packed: Path) -> None:
     with open_archive(packed, trusted=None) as archive:
         for _ in range(2):
             found = archive.state(3)
-            assert found == states(21)[3] and memoryview(found["model/w"].data).readonly
+            assert found == states(41)[3] and memoryview(found["model/w"].data).readonly
             found.clear()
-        assert archive.state(4) == states(21)[4]
+        assert archive.state(4) == states(41)[4]
 
 
 def test_a_packed_archive_is_whole_and_smaller(packed: Path) -> None:
     with open_archive(packed, trusted=None) as archive:
         archive.seal()
-        raw = sum(len(bytes(a.data)) for index in range(21) for a in archive.state(index).values())
+        raw = sum(len(bytes(a.data)) for index in range(41) for a in archive.state(index).values())
     summary = inspect(packed)
-    assert (summary.raw_bytes, summary.stored_states) == (raw, 21) and summary.sizes["state"] < 0.9 * raw
+    assert (summary.raw_bytes, summary.stored_states) == (raw, 41) and summary.sizes["state"] < 0.9 * raw
 
 
-def test_every_sixteenth_state_is_stored_in_full(packed: Path) -> None:
+def test_every_so_many_states_one_is_stored_in_full(packed: Path) -> None:
     full = [name for name in names_of(packed) if name.endswith(".safetensors")]
     assert full == [container.state_name(0), container.state_name(KEYFRAMES)] and KEYFRAMES < MAX_CHAIN
 
 
 def test_packing_says_the_same_each_time(packed: Path, tmp_path: Path) -> None:
-    again = training(20).pack(tmp_path / "again.pol")
+    again = training(40).pack(tmp_path / "again.pol")
     assert again.read_bytes() == packed.read_bytes()
     with open_archive(packed, trusted=None) as archive:
         assert container.write(tmp_path / "members.pol", archive.members()) == archive.digest
@@ -251,7 +251,7 @@ def test_an_array_of_each_group_shares_no_memory_with_the_file(packed: Path, tmp
         found = archive.state(5)
         with copy.open("r+b") as file:
             file.write(bytes(copy.stat().st_size))
-        assert found == states(21)[5]
+        assert found == states(41)[5]
     assert all(isinstance(array, Array) for array in found.values())
 
 
