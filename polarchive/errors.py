@@ -61,6 +61,10 @@ class OpeningError(PolError):
     """Report an opening that does not match its commitment; a finding, not a broken archive."""
 
 
+class Unreachable(PolError):
+    """Report that a prover's server gave no answer: a verdict can only be inconclusive."""
+
+
 class TrainerError(PolError):
     """Report a trainer that cannot hold a recorded state, or code of the judge's that raised."""
 

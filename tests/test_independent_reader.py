@@ -22,11 +22,12 @@ def load(path: Path) -> tuple[dict[str, str], bytes]:
     return dict(line.split(": ", 1) for line in head.decode().split("\n")), raw
 
 
-def challenge(text: bytes, nonce: bytes, count: int, population: int) -> tuple[bytes, list[int]]:
+def challenge(text: bytes, nonce: bytes, label: bytes, count: int, population: int) -> tuple[bytes, list[int]]:
     value = coding.sha256(b"polarchive/v1/challenge\0", struct.pack(">Q", len(text)), text, nonce)
+    seed = coding.sha256(b"polarchive/v1/draw\0", struct.pack(">Q", len(label)), label, value)
     drawn: set[int] = set()
     for block in itertools.count():
-        for word in struct.unpack(">4Q", coding.sha256(value, struct.pack(">Q", block))):
+        for word in struct.unpack(">4Q", coding.sha256(seed, struct.pack(">Q", block))):
             if len(drawn) < count and word < 2**64 - 2**64 % population:
                 drawn.add(word % population)
         if len(drawn) == count:
@@ -84,7 +85,7 @@ def read(head: dict[str, str], raw: bytes) -> None:
             roots = reader.consistent(number("first"), number("second"), told("old"), path)
             coding.need(roots == (told("old"), told("new")), "proof")
         case "challenge":
-            drawn = challenge(raw, told("nonce"), number("count"), number("population"))
+            drawn = challenge(raw, told("nonce"), head["label"].encode(), number("count"), number("population"))
             assert drawn == (told("challenge"), [int(index) for index in head["indices"].split()])
         case "salts":
             place = [number(key) for key in ("epoch", "step", "start", "count")]

@@ -144,7 +144,8 @@ def check_challenge(vector: Vector, folder: Path) -> None:
     found = challenge.derive(vector.body, bytes.fromhex(vector.parameters["nonce"]))
     assert found.hex() == vector.parameters["challenge"]
     population, count = (int(vector.parameters[name]) for name in ("population", "count"))
-    assert challenge.draw(found, population, count) == [int(word) for word in vector.parameters["indices"].split()]
+    drawn = challenge.draw(found, population, count, vector.parameters["label"])
+    assert drawn == [int(word) for word in vector.parameters["indices"].split()]
 
 
 def check_salts(vector: Vector, folder: Path) -> None:

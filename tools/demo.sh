@@ -14,17 +14,32 @@ verify() { # ARCHIVE KEY RUN: the judge's call, the same for everyone
 rm -rf demo
 mkdir demo
 
-say "Alice and a thief each make a signing key."
+say "Alice, a thief and Bob, who will judge, each make a signing key."
 run polarc keygen alice.example -o demo/alice
 run polarc keygen thief.example -o demo/thief
+run polarc keygen bob.example -o demo/bob
 
 say "Alice trains ResNet-20 on CIFAR-10 for 60 steps, and records the run as it goes."
 run python examples/cifar10.py demo/run --steps 60 --every 10 --key demo/alice.key
 run polarc pack demo/run -o demo/run.pol
 run polarc inspect demo/run.pol
 
-say "A judge who trusts Alice's key replays every step."
-verify demo/run.pol demo/alice.pub demo/run
+say "Alice serves her data to Bob, for the steps that his challenge draws, and to nobody else."
+printf '$ polarc serve demo/run --as demo/alice.key --judge demo/bob.pub --batches examples/cifar10.py:batches\n'
+polarc serve demo/run --as demo/alice.key --judge demo/bob.pub --batches examples/cifar10.py:batches --port 0 \
+    > demo/serve.log 2> demo/serve.err &
+server=$!
+trap 'kill "$server" 2> /dev/null || true' EXIT
+until url=$(grep -o 'https://[^ ]*' demo/serve.log); do
+    kill -0 "$server" || { cat demo/serve.err >&2; exit 1; }
+    sleep 0.2
+done
+
+say "Bob, who has the archive and Alice's public key, replays every step on the data that he is shown."
+run polarc verify demo/run.pol --key demo/alice.pub --as demo/bob.key --ledger demo/ledger \
+    --trainer examples/cifar10.py:build --batches "$url"
+kill "$server" && wait "$server"
+say "What Alice's server released is on record: $(grep -c '"released"' demo/run.releases.jsonl) batches."
 
 say "The thief never trained: he draws a line from a fresh model to Alice's, and records it with the same writer."
 run python examples/forge_interpolation.py demo/run.pol demo/forged --key demo/thief.key

@@ -418,7 +418,8 @@ def proofs_and_challenges(data: bytes) -> None:
     """Check a proof both ways and draw from a challenge; only honest proofs lead to the roots of an honest tree."""
     first, second = (int.from_bytes(data[start : start + 8], "big") for start in (0, 8))
     one, two, *proof = (data[start : start + 32] for start in range(16, max(len(data), 80), 32))
-    drawn = challenge.draw(challenge.derive(data, one.ljust(32, b"\0")), second % 500 + 1, first % (second % 500 + 1))
+    found = challenge.derive(data, one.ljust(32, b"\0"))
+    drawn = challenge.draw(found, second % 500 + 1, first % (second % 500 + 1), "segments")
     assert drawn == sorted(set(drawn)) and len(drawn) == first % (second % 500 + 1)
     with suppress(PolError):
         merkle.check_inclusion(one, first, second, proof, two)

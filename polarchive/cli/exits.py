@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from polarchive.errors import FormatError, PolError
+from polarchive.errors import FormatError, OpeningError, PolError, Unreachable
 
 JUDGE: Final = "_judge_"  # begins the name of a module that holds the judge's own code
 
@@ -25,10 +25,12 @@ class Exit(IntEnum):
 
 def exit_code(error: BaseException) -> Exit:
     """Return the exit code for an error that ends a command."""
-    if judges_line(error):
+    if judges_line(error) and not isinstance(error, OpeningError):  # which only passes through what is fed
         return Exit.INTERNAL
     if isinstance(error, FormatError):
         return Exit.BROKEN
+    if isinstance(error, Unreachable):
+        return Exit.INCONCLUSIVE
     if isinstance(error, PolError | click.ClickException | click.Abort | OSError):
         return Exit.USAGE
     return Exit.INTERNAL

@@ -10,9 +10,12 @@ import click
 from polarchive.cli.exits import Exit, exit_code, judges_line
 
 COMMANDS: Final = {
+    "challenge": "Ask a prover for the data of drawn segments.",
     "inspect": "Tell what an archive or run directory says of itself, unverified.",
     "keygen": "Make a signing key.",
     "pack": "Seal a run directory into one file.",
+    "respond": "Answer a judge's challenge with a file.",
+    "serve": "Answer judges' challenges over the network.",
     "verify": "Check an archive's seal and, with a trainer, replay it.",
 }
 

@@ -2,15 +2,21 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from polarchive.cli.exits import Exit
+from polarchive.cli.judging import ledger_option, select_option
 from polarchive.format.archive import Archive, open_archive
-from polarchive.trust.keys import load_verifier, read_secret
+from polarchive.trust.keys import load_signer, load_verifier, read_secret
+
+if TYPE_CHECKING:
+    from polarchive.verification.policy import Policy
 
 _MOST_THREADS = 256
 
@@ -19,7 +25,14 @@ _MOST_THREADS = 256
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--key", "keys", type=click.Path(exists=True, dir_okay=False), multiple=True, required=True)
 @click.option("--trainer", help="Your FILE.py:function that returns a trainer; without it the seal alone is checked.")
-@click.option("--batches", help="Your FILE.py:function that returns the batch of a step.")
+@click.option(
+    "--batches", help="FILE.py:function that returns the batch of a step, an answer.polr, or https://HOST:PORT."
+)
+@click.option("--as", "own", type=click.Path(exists=True, dir_okay=False), help="Your own signing key, for a server.")
+@click.option("--resume", is_flag=True, help="Go on with a verification over a server that was broken off.")
+@click.option("--patience", default=300.0, show_default=True, help="Seconds for which a server is tried.")
+@select_option
+@ledger_option
 @click.option("--secret", type=click.Path(dir_okay=False, path_type=Path), help="The run's secret, if it is salted.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; by default as recorded.")
@@ -61,28 +74,59 @@ def _replay(archive: Archive, as_json: bool, **options: Any) -> int:
 
     from polarchive.cli import loading
     from polarchive.verification import report
-    from polarchive.verification.checks.released import Released
-    from polarchive.verification.policy import Policy
-    from polarchive.verification.selections import every
-    from polarchive.verification.thresholds import Fixed, Relative
     from polarchive.verification.verify import verify
 
     torch.set_num_threads(options["threads"] or _recorded_threads(archive) or torch.get_num_threads())
-    chosen = loading.segments(options["segments"]) if options["segments"] else every
-    policy = Policy(selection=chosen, threshold=Fixed(0.0) if options["exact"] else Relative(0.1))
-    if options["model"]:
-        policy = replace(policy, of_case=(*policy.of_case, Released(options["model"])))
-    verdict = verify(
-        archive,
-        loading.function(options["trainer"]),
-        loading.function(options["batches"]),
-        policy=policy,
-        secret=read_secret(options["secret"]) if options["secret"] else None,
-        device=options["device"],
-        progress=_progress if sys.stderr.isatty() and not as_json else lambda done, total: None,
-    )
+    build = loading.function(options["trainer"])
+    with _data(archive, policy := _policy(options), **options) as (data, notes):
+        verdict = verify(
+            archive,
+            build,
+            policy=policy,
+            device=options["device"],
+            progress=_progress if sys.stderr.isatty() and not as_json else lambda done, total: None,
+            **data,
+        )
+        notes(verdict.result)
     click.echo(json.dumps(report.as_json(verdict)) if as_json else "\n".join(report.text(verdict)))
     return {"accepted": Exit.OK, "rejected": Exit.REJECTED, "inconclusive": Exit.INCONCLUSIVE}[verdict.result]
+
+
+def _policy(options: dict[str, Any]) -> "Policy":
+    from polarchive.cli import loading
+    from polarchive.verification.checks.released import Released
+    from polarchive.verification.policy import Policy
+    from polarchive.verification.thresholds import Fixed, Relative
+
+    chosen = loading.segments(options["segments"]) if options["segments"] else loading.selection(options["select"])
+    policy = Policy(selection=chosen, threshold=Fixed(0.0) if options["exact"] else Relative(0.1))
+    return replace(policy, of_case=(*policy.of_case, Released(options["model"]))) if options["model"] else policy
+
+
+@contextmanager
+def _data(archive: Archive, policy: "Policy", **options: Any) -> Iterator[tuple[dict[str, Any], Callable[[str], None]]]:
+    """Give what shows the batches: one's own function, a prover's answer, or its server; and who notes the verdict."""
+    from polarchive.cli import judging, loading
+
+    where, secret = options["batches"], options["secret"]
+    remote, answer = where.startswith("https://"), where.endswith((".polr", ".polr.age"))
+    if not remote and not answer:
+        yield (
+            {"batches": loading.function(where), "secret": read_secret(secret) if secret else None},
+            lambda result: None,
+        )
+        return
+    if remote and not options["own"]:
+        raise click.UsageError("a prover's server answers judges it knows: --as gives your own signing key")
+    ledger, own = judging.opened(options["ledger"]), load_signer(options["own"]) if options["own"] else None
+    source = (
+        judging.served(archive, where, policy, ledger, own, options["resume"], options["patience"])
+        if remote and own
+        else judging.answered(archive, Path(where), policy, ledger, own)
+    )
+    with source as (sent, states, nonce):
+        told = {"batches": sent, "states": states, "nonce": nonce, "earlier": judging.earlier(archive, ledger)}
+        yield told, lambda result: ledger.finished(archive.header.run, archive.heads[-1], result)
 
 
 def _recorded_threads(archive: Archive) -> int | None:

@@ -7,6 +7,7 @@ from typing import Final
 from polarchive.format.tensors import lp
 
 TAG: Final = b"polarchive/v1/challenge\x00"
+DRAW: Final = b"polarchive/v1/draw\x00"
 NONCE_SIZE: Final = 32
 
 
@@ -20,22 +21,25 @@ def derive(text: bytes, nonce: bytes) -> bytes:
     return sha256(TAG + lp(text) + nonce).digest()
 
 
-def draw(challenge: bytes, population: int, count: int) -> list[int]:
-    """Return `count` different indices below `population`, in ascending order, each set equally likely."""
+def draw(challenge: bytes, population: int, count: int, label: str) -> list[int]:
+    """Return `count` different indices below `population`, in ascending order, each set equally likely.
+
+    `label` says what for: draws of one challenge under different labels are independent of each other.
+    """
     if not 0 <= count <= population:
         raise ValueError(f"{count} indices out of {population}")
     chosen: set[int] = set()
-    words = _below(challenge, population)
+    words = _below(sha256(DRAW + lp(label.encode()) + challenge).digest(), population)
     while len(chosen) < count:
         chosen.add(next(words))
     return sorted(chosen)
 
 
-def _below(challenge: bytes, bound: int) -> Iterator[int]:
+def _below(seed: bytes, bound: int) -> Iterator[int]:
     limit = (1 << 64) - (1 << 64) % bound  # words at or above it would favour small indices
     counter = 0
     while True:
-        block = sha256(challenge + counter.to_bytes(8, "big")).digest()
+        block = sha256(seed + counter.to_bytes(8, "big")).digest()
         for start in range(0, 32, 8):
             word = int.from_bytes(block[start : start + 8], "big")
             if word < limit:

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polarchive.errors import OpeningError
 from polarchive.format.canonical import is_printable
 from polarchive.format.commitment import Batch, Column, Texts
 from polarchive.format.schema import Schema
 from polarchive.format.tensors import Array
-from polarchive.training.arrays import to_array
+from polarchive.training.arrays import to_array, to_tensor
 
 ROOT = "batch"
 
@@ -32,6 +33,41 @@ def to_batch(batch: object, schema: Schema | None = None) -> Batch:
     columns = {name: fields[name] for name, number in rows.items() if number == count}
     whole = {name: _whole(field, name) for name, field in fields.items() if name not in columns}
     return Batch(count, columns, whole)
+
+
+def from_batch(batch: Batch) -> Any:
+    """Return what `to_batch` named: tensors, and lists of strings, in tuples and dicts.
+
+    What was not a tensor, string or container of them comes back as the tensor it was recorded as.
+    """
+    tree: dict[str, Any] = {}
+    for name, column in {**batch.columns, **batch.whole}.items():
+        *path, last = name.split(".")
+        node = tree
+        for word in path:
+            node = node.setdefault(word, {})
+            if not isinstance(node, dict):
+                raise OpeningError(f"field {name} lies within another")
+        if last in node:
+            raise OpeningError(f"field {name} lies within another")
+        node[last] = _value(column)
+    return tree[ROOT] if tree.keys() == {ROOT} else _shaped(tree)
+
+
+def _value(column: Column) -> Any:
+    if isinstance(column, Texts):
+        return [value.decode(errors="replace") for value in column.values]
+    return to_tensor(column)
+
+
+def _shaped(tree: Any) -> Any:
+    """Return a tree with tuples where names count from 0."""
+    if not isinstance(tree, dict):
+        return tree
+    shaped = {name: _shaped(value) for name, value in tree.items()}
+    if shaped.keys() == {str(number) for number in range(len(shaped))}:
+        return tuple(shaped[str(number)] for number in range(len(shaped)))
+    return shaped
 
 
 def _named(batch: object) -> dict[str, Any]:

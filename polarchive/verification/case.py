@@ -2,20 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from polarchive.errors import PolError
 from polarchive.format.archive import Archive
-from polarchive.format.commitment import Salts
 from polarchive.format.entry import Header
 from polarchive.training import seeds
 from polarchive.training.trainer import State, Trainer
+from polarchive.verification.showing import Showing
 
 Build: TypeAlias = Callable[[Header, str], Trainer]
-Batches: TypeAlias = Callable[..., Any]  # (step), or in indexed mode (step, rows)
 States: TypeAlias = Callable[[int], Mapping[str, Tensor] | None]
 
 
@@ -28,8 +26,7 @@ class Case:
     """
 
     archive: Archive
-    batches: Batches
-    salts: Salts
+    showing: Showing
     device: str
     same_randomness: bool
     trainer: Trainer
@@ -42,18 +39,14 @@ class Case:
         cls,
         archive: Archive,
         build: Build,
-        batches: Batches,
-        secret: bytes | None,
+        shown: Showing,
         device: str,
         states: States | None = None,
     ) -> "Case":
-        """Prepare a case; PolError if the archive is salted and there is no secret to open it with."""
+        """Prepare a case: seed as the prover did, and build."""
         header = archive.header
-        if header.commitment.salted and secret is None:
-            raise PolError("the batches of this run are salted: the prover's secret is needed to check them (--secret)")
-        salts = Salts(secret if header.commitment.salted else None, header.run)
         own = seeds.probe([torch.device(device)])
         seeds.apply(header.initial.seed or 0)
         torch.manual_seed(header.initial.seed or 0)  # the way the prover seeded, which covers devices not yet in use
         trainer = build(header, device)
-        return cls(archive, batches, salts, device, dict(header.probe) == own, trainer, states)
+        return cls(archive, shown, device, dict(header.probe) == own, trainer, states)

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from polarchive.verification.finding import Finding, Outcome
@@ -24,6 +25,8 @@ def text(verdict: Verdict) -> Iterator[str]:
     yield f"archive   {verdict.archive.hex() if verdict.archive else 'a run directory, not sealed'}"
     yield f"policy    {verdict.policy}"
     yield f"challenge {verdict.challenge.hex()} from nonce {verdict.nonce.hex()}"
+    for earlier in verdict.earlier:
+        yield f"earlier   {earlier}"
     yield f"stack     {_stacks(verdict)}"
     yield f"states    {_states(verdict)}"
     for finding in verdict.findings:
@@ -31,7 +34,8 @@ def text(verdict: Verdict) -> Iterator[str]:
     for judged in verdict.judged:
         yield from _segment(judged)
     if verdict.odds is not None:
-        yield f"one bad segment among {total} is drawn with probability {verdict.odds:.3g}"
+        one, tenth = verdict.odds.one, verdict.odds.tenth
+        yield f"one bad segment among {total} is met with probability {one:.3g}; of a tenth, one is with {tenth:.3g}"
     elif replayed < total:
         yield f"{total - replayed} segments were not replayed, by the judge's choice: a rehearsal"
     if verdict.result in (ACCEPTED, INCONCLUSIVE):
@@ -62,7 +66,8 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "replayed_on": dict(verdict.replayed_on),
         "states_stored": verdict.stored,
         "states_obtained": {str(index): how for index, how in verdict.obtained.items()},
-        "odds": verdict.odds,
+        "odds": asdict(verdict.odds) if verdict.odds else None,
+        "earlier_challenges": list(verdict.earlier),
         "total_segments": verdict.segments,
         "not_shown": list(NOT_SHOWN),
     }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from polarchive.verification.finding import Finding, Outcome
+from polarchive.verification.selections import Odds
 
 ACCEPTED, REJECTED, INCONCLUSIVE = "accepted", "rejected", "inconclusive"
 
@@ -38,8 +39,9 @@ class Verdict:
 
     `challenge` and `nonce` let anyone draw the same segments again, out of `segments`; `archive` is the digest of the
     archive's index, None for a run directory. `stored` states are in the archive, one more than segments if all are;
-    `obtained` says of those others that a replay needed how it came by them. `odds` is the probability that a sample
-    meets one bad segment. Of the two stacks the first is what the prover says.
+    `obtained` says of those others that a replay needed how it came by them. `odds` are those of a
+    selection that draws. `earlier` are the judge's challenges about other heads of this run. Of the two stacks the
+    first is what the prover says.
     """
 
     archive: bytes | None
@@ -49,11 +51,12 @@ class Verdict:
     segments: int
     recorded_on: Mapping[str, str]
     replayed_on: Mapping[str, str]
-    odds: float | None
+    odds: Odds | None
     findings: tuple[Finding, ...]
     judged: tuple[Judged, ...]
     stored: int
     obtained: Mapping[int, str]
+    earlier: tuple[str, ...]
 
     @property
     def result(self) -> str:

@@ -14,11 +14,13 @@ from tests.format.strategies import digests
 
 SEEDS = [sha256(number.to_bytes(2, "big")).digest() for number in range(4096)]
 PINNED = challenge.derive(b"origin\n3\nroot\n", bytes(range(32)))
+LABEL = "segments"
+SEED = sha256(b"polarchive/v1/draw\x00" + (8).to_bytes(8, "big") + b"segments" + PINNED).digest()
 nonces = digests
 
 
 def sets(population: int, count: int) -> Counter[tuple[int, ...]]:
-    return Counter(tuple(challenge.draw(seed, population, count)) for seed in SEEDS)
+    return Counter(tuple(challenge.draw(seed, population, count, LABEL)) for seed in SEEDS)
 
 
 def test_a_challenge_is_as_the_specification_says() -> None:
@@ -29,14 +31,14 @@ def test_a_challenge_is_as_the_specification_says() -> None:
 
 def test_the_pinned_challenge() -> None:
     assert PINNED.hex() == "bf894bc3bbfe618b4c07aaad591295aeff99de5412449783d420f10014f3f7c5"
-    assert challenge.draw(PINNED, 100, 8) == [38, 41, 45, 60, 74, 85, 86, 87]
-    assert challenge.draw(PINNED, 1 << 40, 2) == [151732251328, 942814708801]
+    assert challenge.draw(PINNED, 100, 8, LABEL) == [19, 31, 42, 46, 52, 75, 79, 84]
+    assert challenge.draw(PINNED, 1 << 40, 2, LABEL) == [3305434915, 642372502311]
 
 
 def test_words_are_read_in_order() -> None:
-    block = sha256(PINNED + bytes(8)).digest() + sha256(PINNED + bytes(7) + b"\x01").digest()
+    block = sha256(SEED + bytes(8)).digest() + sha256(SEED + bytes(7) + b"\x01").digest()
     words = [int.from_bytes(block[start : start + 8], "big") % 1000 for start in range(0, 64, 8)]
-    assert challenge.draw(PINNED, 1000, 8) == sorted(set(words)) and len(set(words)) == 8
+    assert challenge.draw(PINNED, 1000, 8, LABEL) == sorted(set(words)) and len(set(words)) == 8
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200), nonces, nonces)
@@ -55,16 +57,16 @@ def test_a_nonce_has_32_bytes(size: int) -> None:
 @given(nonces, st.integers(0, 60), st.data())
 def test_a_draw_is_a_sorted_set_in_range(seed: bytes, population: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(0, population))
-    found = challenge.draw(seed, population, count)
+    found = challenge.draw(seed, population, count, LABEL)
     assert found == sorted(set(found)) and len(found) == count
     assert all(0 <= index < population for index in found)
-    assert found == challenge.draw(seed, population, count)
+    assert found == challenge.draw(seed, population, count, LABEL)
 
 
 @pytest.mark.parametrize(("population", "count"), [(3, 4), (0, 1), (5, -1)])
 def test_more_than_there_are_is_a_value_error(population: int, count: int) -> None:
     with pytest.raises(ValueError, match="indices out of"):
-        challenge.draw(PINNED, population, count)
+        challenge.draw(PINNED, population, count, LABEL)
 
 
 @pytest.mark.parametrize(("population", "count"), [(2, 1), (3, 1), (5, 2), (6, 3), (7, 1), (10, 9)])
@@ -76,8 +78,14 @@ def test_every_set_is_equally_likely(population: int, count: int) -> None:
     assert chi_squared < (kinds - 1) + 5 * (2 * (kinds - 1)) ** 0.5  # five standard deviations
 
 
+def test_draws_for_different_purposes_are_independent() -> None:
+    """One index in two: under another label it is the same one as often as not."""
+    same = sum(challenge.draw(seed, 2, 1, "one") == challenge.draw(seed, 2, 1, "other") for seed in SEEDS)
+    assert abs(same - len(SEEDS) / 2) < 5 * (len(SEEDS) / 4) ** 0.5
+
+
 def test_draws_grow_by_adding() -> None:
-    draws = [set(challenge.draw(PINNED, 50, count)) for count in range(51)]
+    draws = [set(challenge.draw(PINNED, 50, count, LABEL)) for count in range(51)]
     assert all(smaller < larger for smaller, larger in pairwise(draws))
 
 

@@ -22,6 +22,7 @@ from polarchive.verification.case import Case
 from polarchive.verification.evidence import Evidence
 from polarchive.verification.replay import replay
 from polarchive.verification.selections import Range
+from polarchive.verification.showing import Own
 from polarchive.verification.verdict import ACCEPTED, INCONCLUSIVE, REJECTED
 from tests.loops import CATALOGUE, UNDECLARED, Batch, Loop, Script, mlp
 from tests.simulator import PROVER
@@ -62,7 +63,8 @@ class Recording:
     def case(self) -> Case:
         """Return the case of a judge whose trainer holds the parts of `script`."""
         trainer = TorchTrainer(self.script.update, **self.script.parts)
-        return Case.of(self.archive, lambda header, device: trainer, self.batches, self.secret, self.script.device)
+        own = Own(self.batches, self.secret)
+        return Case.of(self.archive, lambda header, device: trainer, own, self.script.device)
 
     def verify(self, policy: pol.Policy = EXACT) -> pol.Verdict:
         """Return the verdict of a judge who makes everything afresh."""

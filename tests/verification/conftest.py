@@ -41,6 +41,7 @@ def verdicts() -> Verdicts:
             judged=judged,
             stored=len(judged) + 1,
             obtained={},
+            earlier=(),
         )
 
     return make

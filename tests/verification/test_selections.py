@@ -1,13 +1,16 @@
 """Choose segments as the challenge says, and never so that a prover could foresee what is left out."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import polarchive as pol
 from polarchive.format.archive import Archive
-from polarchive.verification.selections import Range
-from tests.simulator import Simulation
+from polarchive.format.tensors import Array
+from polarchive.verification.selections import ByEpoch, Range, TopQ, epochs, odds_of
+from tests.simulator import Simulation, State
 
 SEGMENTS = 12
 CHALLENGES = [bytes([number]) * 32 for number in range(64)]
@@ -63,3 +66,76 @@ def test_range_is_what_the_judge_names(
     start: int | None, stop: int | None, chosen: list[int], archive: Archive
 ) -> None:
     assert Range(start, stop)(archive, CHALLENGES[0]) == chosen
+
+
+# By displacement, and by epoch. Every segment has 6 records, so an epoch of 18 has three of them.
+
+MOVES = [1.0, 9.0, 2.0, 8.0, 1.0, 1.0, 3.0, 1.0, 7.0, 1.0, 1.0, 6.0]
+
+
+def walked(folder: Path, store: set[int] | None = None) -> Archive:
+    """Open a run whose segments move the model so far."""
+    places = [sum(MOVES[:index]) for index in range(SEGMENTS + 1)]
+    states: list[State] = [{"w": Array("F64", (), np.array(place, "<f8").tobytes())} for place in places]
+    simulation = Simulation(segments=SEGMENTS, every=2, records=3, store=store, states=lambda _: states)
+    return pol.open(simulation.record(folder / "run"), trusted=None)
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    return walked(tmp_path_factory.mktemp("walk"))
+
+
+@pytest.mark.parametrize(
+    ("selection", "chosen"),
+    [
+        (TopQ(2), [1, 3]),
+        (TopQ(1, epoch=18), [1, 3, 8, 11]),
+        (TopQ(0), []),
+        (TopQ(99), list(range(SEGMENTS))),
+    ],
+    ids=["of_the_run", "of_each_epoch", "none", "all"],
+)
+def test_top_q_takes_the_largest_updates(selection: TopQ, chosen: list[int], walk: Archive) -> None:
+    assert selection(walk, CHALLENGES[0]) == chosen == selection(walk, CHALLENGES[1])
+
+
+def test_top_q_and_some_drawn_leave_none_out_for_good(walk: Archive) -> None:
+    found = [TopQ(2, drawn=2)(walk, challenge) for challenge in CHALLENGES]
+    assert all(len(chosen) == 4 and {1, 3} <= set(chosen) for chosen in found)
+    assert {index for chosen in found for index in chosen} == set(range(SEGMENTS))
+
+
+def test_what_cannot_be_measured_counts_as_the_largest(tmp_path: Path) -> None:
+    archive = walked(tmp_path, store=set(range(SEGMENTS + 1)) - {6})
+    assert TopQ(2)(archive, CHALLENGES[0]) == [5, 6]
+
+
+def test_by_epoch_draws_in_each(walk: Archive) -> None:
+    assert epochs(walk, 18) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+    assert epochs(walk, None) == [list(range(SEGMENTS))]
+    found = [ByEpoch(1, epoch=18)(walk, challenge) for challenge in CHALLENGES]
+    assert all([index // 3 for index in chosen] == [0, 1, 2, 3] for chosen in found)
+    assert {index for chosen in found for index in chosen} == set(range(SEGMENTS))
+    assert len({index % 3 for index in found[0]} | {index % 3 for index in found[1]}) > 1
+
+
+@pytest.mark.parametrize(
+    ("selection", "one"),
+    [
+        (pol.Sample(5), 0.5),
+        (pol.Sample(99), 1.0),
+        (TopQ(4), 0.0),
+        (TopQ(2, drawn=5), 0.5),
+        (ByEpoch(1, epoch=18), 1 / 3),
+        (TopQ(99), 1.0),
+    ],
+    ids=repr,
+)
+def test_odds_are_those_of_the_draw_alone(selection: Any, one: float, walk: Archive) -> None:
+    odds = odds_of(selection, walk, selection(walk, CHALLENGES[0]))
+    assert odds is not None and odds.one == pytest.approx(one) and odds.one <= odds.tenth <= 1
+
+
+def test_what_draws_nothing_has_no_odds(walk: Archive) -> None:
+    assert odds_of(pol.every, walk, []) is odds_of(Range(0, 1), walk, [0]) is None

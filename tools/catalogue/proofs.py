@@ -262,8 +262,14 @@ def drawn(population: int, count: int) -> Made:
     """Return the text of a head, and what is drawn from it and a nonce."""
     text, nonce = b"prover.example/run\n12\nAAAA\n", bytes(range(32))
     found = challenge.derive(text, nonce)
-    indices = " ".join(map(str, challenge.draw(found, population, count)))
-    more = {"nonce": nonce.hex(), "challenge": found.hex(), "population": population, "count": count}
+    indices = " ".join(map(str, challenge.draw(found, population, count, "segments")))
+    more = {
+        "nonce": nonce.hex(),
+        "challenge": found.hex(),
+        "label": "segments",
+        "population": population,
+        "count": count,
+    }
     return text, {**more, "indices": indices}
 
 

@@ -1,0 +1,1 @@
+"""Carry openings from prover to judge, over a channel that both authenticate."""
