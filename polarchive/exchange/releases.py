@@ -9,7 +9,7 @@ from polarchive.exchange.facts import Facts
 from polarchive.format import fields as f
 from polarchive.format.merkle import Digest
 from polarchive.format.note import VerifierKey
-from polarchive.format.request import verifier_key
+from polarchive.format.spelling import verifier_key
 
 
 @dataclass(frozen=True, slots=True)

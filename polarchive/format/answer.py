@@ -23,6 +23,7 @@ from polarchive.format.merkle import Digest
 from polarchive.format.note import Signer, VerifierKey
 from polarchive.format.part import SUFFIX, BatchPart, Part, StatePart
 from polarchive.format.request import MAX_REQUEST, Request
+from polarchive.format.spelling import verifier_key
 from polarchive.format.tensors import Array, Buffer
 
 Content: TypeAlias = Mapping[str, Array]
@@ -45,7 +46,7 @@ class _Signed:
 
 _signed: Final = f.fields(
     _Signed,
-    key=request.verifier_key,
+    key=verifier_key,
     signatures=f.mapping(request.signature_hex, MAX_MEMBERS),
 )
 

@@ -17,6 +17,7 @@ from polarchive.format.entry import VERSION
 from polarchive.format.limits import MAX_ENTRIES
 from polarchive.format.merkle import Digest
 from polarchive.format.note import Head, Signer, VerifierKey
+from polarchive.format.spelling import verifier_key
 
 TAG: Final = b"polarchive/v1/request\x00"
 MAX_REQUEST: Final = 16 << 20
@@ -103,14 +104,6 @@ def _ascend(indices: Sequence[int]) -> bool:
     return list(indices) == sorted(set(indices)) and all(index < MAX_ENTRIES for index in indices[-1:])
 
 
-def _read_key(value: Json) -> VerifierKey:
-    try:
-        return VerifierKey.parse(f.text.read(value))
-    except FormatError as error:
-        raise ValueError(str(error)) from None
-
-
-verifier_key: Final = f.Codec(str, _read_key)
 signature_hex: Final = f.hexadecimal(64)
 head_fields: Final = f.fields(Head, origin=f.text, size=f.u64, root=f.digest)
 _fields: Final = f.fields(

@@ -178,12 +178,13 @@ _fields_of_initial: Final = f.fields(
     archive=f.optional(f.digest),
     state=f.optional(f.digest),
 )
+verifier_key: Final = f.Codec(str, _read_key)
 schema: Final = f.Codec(lambda found: [_fields_of_field.write(field) for field in found.fields], _read_schema)
 _hyper: Final = f.mapping(f.setting, 1 << 12)
 _header: Final = f.fields(
     Header,
     run=f.hexadecimal(16),
-    key=f.Codec(str, _read_key),
+    key=verifier_key,
     every=f.u64,
     world=f.u64,
     micro=f.u64,

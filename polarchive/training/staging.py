@@ -136,13 +136,6 @@ class Fetching:
             lane.wait()
 
 
-def room_for(tensors: Sequence[Tensor], room: list[Tensor]) -> list[Tensor]:
-    """Return dense tensors of the same devices, dtypes and shapes: those in `room`, if they are."""
-    if [_kind(tensor) for tensor in tensors] == [_kind(tensor) for tensor in room]:
-        return room
-    return [torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device) for tensor in tensors]
-
-
 def _kind(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.device, tensor.dtype, tensor.shape
 
