@@ -26,6 +26,16 @@ class Reason(StrEnum):
     PROOF = "proof"  # a Merkle proof does not verify
     CODING = "coding"  # a coded state's streams are malformed
     JOURNAL = "journal"  # a run directory's journal is damaged before its tail
+    STAMP = "stamp"  # not a well-formed timestamp response
+    STAMP_REFUSED = "stamp-refused"  # the authority did not grant it
+    STAMP_IMPRINT = "stamp-imprint"  # over something else than the head it lies beside
+    STAMP_NONCE = "stamp-nonce"  # the answer to another request
+    STAMP_POLICY = "stamp-policy"  # under a policy that is not accepted
+    STAMP_PURPOSE = "stamp-purpose"  # signed under a certificate that is not for stamping alone
+    STAMP_ROOT = "stamp-root"  # its chain leads to no root that is trusted
+    STAMP_EXPIRED = "stamp-expired"  # a certificate was not valid at its time
+    STAMP_SIGNATURE = "stamp-signature"  # its signature does not verify
+    COSIGNATURE = "cosignature"  # not a witness's signature line
 
 
 class PolError(Exception):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from polarchive.errors import DigestError, FormatError, OpeningError, Reason, SignatureError
 from polarchive.format import container, journal, log, merkle, storage, tensors
+from polarchive.format.attached import Attached
 from polarchive.format.entry import End, Header, Segment
 from polarchive.format.limits import MAX_HEADER
 from polarchive.format.note import Head, VerifierKey
@@ -33,6 +34,7 @@ class Archive:
         commitment = checked.header.commitment
         indexed = commitment.mode == "indexed"
         self._leaves = log.check_dataset(commitment, source.dataset()) if indexed else merkle.Digests(b"")
+        self._attached = Attached.of(checked, source.attached())
 
     @property
     def header(self) -> Header:
@@ -63,6 +65,11 @@ class Archive:
     def notes(self) -> tuple[bytes, ...]:
         """Return the heads as signed."""
         return self._log.notes
+
+    @property
+    def attached(self) -> Attached:
+        """Return the stamps and cosignatures beside the heads; whether to believe them is the judge's matter."""
+        return self._attached
 
     def root(self, index: int) -> bytes:
         """Return the committed root of state `index`."""
@@ -144,6 +151,8 @@ class Archive:
         yield container.HEADS, self.notes
         if self.header.commitment.mode == "indexed":
             yield container.DATASET, self._leaves
+        for name, data in sorted(self._source.attached().items()):
+            yield name, [data]
         for index in filter(self.is_stored, range(len(self.segments) + 1)):
             self._check_state(index)
             yield self._member(index)

@@ -69,6 +69,16 @@ def cosignatures_name(size: int) -> str:
     return f"60-cosignatures-{size:010}.txt"
 
 
+def is_attached(name: str) -> bool:
+    """Tell whether a name is that of a stamp or of cosignatures, which may be added to a whole archive."""
+    return name[:3] in ("50-", "60-") and ARCHIVE.names.fullmatch(name) is not None
+
+
+def size_of_name(name: str) -> int:
+    """Return the size of the head that a stamp or cosignatures are over."""
+    return int(name.split("-")[2][:10])
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
     """Hold an open container: its members by name, what the index says of them, and the index's SHA-256."""

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from polarchive.errors import FormatError, Reason
-from polarchive.format import container, journal, storage
+from polarchive.format import attach, container, journal, marks, storage
 from polarchive.format.blob import Blob
 from polarchive.format.entry import End, Entry, Header, Segment
 from polarchive.format.limits import MAX_DATASET, MAX_HEADER, MAX_ROW
+from polarchive.format.marks import Mark
 from polarchive.format.sources import lines_of, notes_of
 from polarchive.format.spelling import decode_entry, decode_header, decode_row
 from polarchive.format.tensors import Buffer
@@ -29,7 +30,8 @@ class Use:
 class Summary:
     """Hold what was read: the header, counts, and bytes by kind of member. Nothing of it is verified.
 
-    `use` is known of a run in indexed mode. `kinds` of tensors have so many bytes, raw and stored, in all states.
+    `use` is known of a run in indexed mode. `kinds` of tensors have so many bytes, raw and stored, in all states. A run
+    directory tells which stamps did not come: `failed`.
     """
 
     header: Header
@@ -47,6 +49,7 @@ class Summary:
     dropped: int = 0
     use: Use | None = None
     kinds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    failed: tuple[Mark, ...] = ()
 
 
 def inspect(path: str | Path) -> Summary:
@@ -67,8 +70,7 @@ def _inspect_sealed(path: Path) -> Summary:
     for member in parts.listed.values():
         kind = member.name[3:].split("-")[0].split(".")[0]
         sizes[kind] = sizes.get(kind, 0) + member.size
-    stamps = sum(name.startswith("50-stamp-") for name in parts.listed)
-    return _summary(header, lines, len(notes), stamps, kinds, sizes, path.stat().st_size, use=use)
+    return _summary(header, lines, len(notes), _stamps(parts.listed), kinds, sizes, path.stat().st_size, use=use)
 
 
 def _inspect_run(path: Path) -> Summary:
@@ -81,13 +83,18 @@ def _inspect_run(path: Path) -> Summary:
         header,
         list(run.lines),
         len(run.notes),
-        0,
+        _stamps(attach.names(path)),
         kinds,
         sizes,
         sum(sizes.values()),
         run.dropped,
         _use(header, run.rows),
+        marks.read(path),
     )
+
+
+def _stamps(names: Iterable[str]) -> int:
+    return sum(name.startswith("50-stamp-") for name in names)
 
 
 def _by_kind(path: Path) -> Mapping[str, tuple[int, int]]:
@@ -115,6 +122,7 @@ def _summary(
     stored: int,
     dropped: int = 0,
     use: Use | None = None,
+    failed: tuple[Mark, ...] = (),
 ) -> Summary:
     entries: list[Entry] = [decode_entry(line, f"entry {number}") for number, line in enumerate(lines, 1)]
     segments = [entry for entry in entries if isinstance(entry, Segment)]
@@ -134,6 +142,7 @@ def _summary(
         dropped=dropped,
         use=use,
         kinds=kinds,
+        failed=failed,
     )
 
 

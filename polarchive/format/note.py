@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -19,9 +19,10 @@ from polarchive.format.canonical import is_printable
 from polarchive.format.limits import MAX_NOTE
 from polarchive.format.merkle import SIZE, Digest
 
-ED25519: Final = b"\x01"
 DASH: Final = "\u2014 "
 LINES: Final = 5
+ID_SIZE: Final = 4
+SIGNATURE_SIZE: Final = 64
 _PRIME: Final = (1 << 255) - 19
 _ORDER_8: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 _WEAK: Final = frozenset((0, 1, _PRIME - 1, _ORDER_8, _PRIME - _ORDER_8))  # y of every point of small order
@@ -31,18 +32,20 @@ _WEAK: Final = frozenset((0, 1, _PRIME - 1, _ORDER_8, _PRIME - _ORDER_8))  # y o
 class VerifierKey:
     """Name an Ed25519 public key the C2SP way; `str()` is the line to publish."""
 
+    ALGORITHM: ClassVar[bytes] = b"\x01"
+
     name: str
     public: bytes
 
     @classmethod
-    def parse(cls, line: str, place: str = "verifier key") -> "VerifierKey":
+    def parse(cls, line: str, place: str = "verifier key") -> Self:
         """Read `name+hash+base64`; FormatError if any byte of it is not as `str()` would write it."""
         parts = line.strip("\n").split("+", 2)
         if len(parts) != 3:
             raise FormatError(Reason.KEY, place, "not a verifier key of the form name+hash+base64")
         material = _unbase64(parts[2], place, Reason.KEY)
-        if material[:1] != ED25519 or len(material) != 1 + SIZE or not _is_name(parts[0]):
-            raise FormatError(Reason.KEY, place, "not an Ed25519 verifier key")
+        if material[:1] != cls.ALGORITHM or len(material) != 1 + SIZE or not _is_name(parts[0]):
+            raise FormatError(Reason.KEY, place, f"not an Ed25519 verifier key of type 0x{cls.ALGORITHM.hex()}")
         if not _binds(material[1:]):
             raise FormatError(Reason.KEY, place, "a point under which anyone can sign, or another spelling of one")
         key = cls(parts[0], material[1:])
@@ -53,10 +56,10 @@ class VerifierKey:
     @property
     def id(self) -> bytes:
         """Return the four bytes that signature lines name this key by."""
-        return sha256(self.name.encode() + b"\n" + ED25519 + self.public).digest()[:4]
+        return sha256(self.name.encode() + b"\n" + self.ALGORITHM + self.public).digest()[:ID_SIZE]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.id.hex()}+{_base64(ED25519 + self.public)}"
+        return f"{self.name}+{self.id.hex()}+{_base64(self.ALGORITHM + self.public)}"
 
     def check(self, message: bytes, signature: bytes, place: str) -> None:
         """Raise SignatureError unless `signature` is this key's over `message`."""
@@ -64,6 +67,31 @@ class VerifierKey:
             Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
         except InvalidSignature:
             raise SignatureError(Reason.SIGNATURE, place, f"the signature is not {self.name}'s") from None
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureLine:
+    """Hold a line under a note: by whom it says it is, and the signature; `str()` is the line without its end."""
+
+    name: str
+    id: bytes
+    signature: bytes
+
+    @classmethod
+    def parse(cls, line: str, place: str, reason: Reason = Reason.NOTE) -> "SignatureLine":
+        """Read a line without its line end; FormatError if it is not as `str()` would write it."""
+        name, _, encoded = line.removeprefix(DASH).partition(" ")
+        blob = _unbase64(encoded, place, reason)
+        if not line.startswith(DASH) or not _is_name(name) or len(blob) <= ID_SIZE:
+            raise FormatError(reason, place, "not a signature line")
+        return cls(name, blob[:ID_SIZE], blob[ID_SIZE:])
+
+    def is_by(self, key: VerifierKey) -> bool:
+        """Tell whether the line says that it is by `key`; whether it verifies is another matter."""
+        return (self.name, self.id) == (key.name, key.id)
+
+    def __str__(self) -> str:
+        return f"{DASH}{self.name} {_base64(self.id + self.signature)}"
 
 
 class Signer(Protocol):
@@ -98,8 +126,8 @@ def origin(key: VerifierKey, run: bytes) -> str:
 
 def sign(head: Head, signer: Signer) -> bytes:
     """Return the note of `head` under `signer`: its five lines."""
-    line = DASH + signer.key.name + " " + _base64(signer.key.id + signer.sign(head.text)) + "\n"
-    return head.text + b"\n" + line.encode()
+    line = SignatureLine(signer.key.name, signer.key.id, signer.sign(head.text))
+    return head.text + f"\n{line}\n".encode()
 
 
 def open_note(note: bytes, key: VerifierKey, place: str = "note") -> Head:
@@ -135,13 +163,12 @@ def imprint(note: bytes) -> Digest:
 
 
 def _signature(line: str, key: VerifierKey, place: str) -> bytes:
-    prefix = f"{DASH}{key.name} "
-    blob = _unbase64(line.removeprefix(prefix), place) if line.startswith(prefix) else b""
-    if blob[:4] != key.id:
+    found = SignatureLine.parse(line, place)
+    if not found.is_by(key):
         raise SignatureError(Reason.KEY, place, f"not signed by the run's key {key.name}")
-    if len(blob) != 4 + 64:
+    if len(found.signature) != SIGNATURE_SIZE:
         raise FormatError(Reason.NOTE, place, "not an Ed25519 signature line")
-    return blob[4:]
+    return found.signature
 
 
 def _size(text: str, place: str) -> int:

@@ -1,17 +1,16 @@
 """Give the parts of a run, out of a container or a run directory, and hold a container to its log."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from polarchive.errors import FormatError, Reason
-from polarchive.format import container, journal, log, merkle, note
+from polarchive.format import attach, container, journal, log, merkle, note
 from polarchive.format.blob import Blob
 from polarchive.format.container import Container
 from polarchive.format.entry import Segment
 from polarchive.format.limits import (
-    MAX_COSIGNATURES,
     MAX_DATASET,
     MAX_ENTRIES,
     MAX_ENTRIES_SIZE,
@@ -37,6 +36,9 @@ class Source(Protocol):
 
     def dataset(self) -> bytes:
         """Return the leaf digests of a dataset in indexed mode."""
+
+    def attached(self) -> Mapping[str, bytes]:
+        """Return what lies beside the heads, by the name of its member."""
 
     def seal(self) -> None:
         """Check every byte that is not checked where it is read."""
@@ -69,6 +71,10 @@ class Sealed:
     def dataset(self) -> bytes:
         """Return the dataset member."""
         return bytes(self.parts.blobs[container.DATASET].bounded(merkle.SIZE * MAX_DATASET))
+
+    def attached(self) -> Mapping[str, bytes]:
+        """Return the members that are stamps and cosignatures."""
+        return {name: self.parts.read(name, MAX_STAMP) for name in self.parts.blobs if container.is_attached(name)}
 
     def seal(self) -> None:
         """Compare every member with the index."""
@@ -106,6 +112,10 @@ class Recorded:
         """Return the dataset file."""
         return self.run.dataset()
 
+    def attached(self) -> Mapping[str, bytes]:
+        """Return the files of the folder for that."""
+        return dict(attach.attached(self.run.folder))
+
     def seal(self) -> None:
         """Do nothing: every part of a run directory is checked where it is read."""
 
@@ -137,12 +147,8 @@ def check_members(checked: log.Log, parts: Container) -> None:
     stored = [0, *(segment.index + 1 for segment in checked.segments if segment.stored)]
     states = [name if (name := container.coded_name(i)) in parts.listed else container.state_name(i) for i in stored]
     indexed = [container.DATASET] if checked.header.commitment.mode == "indexed" else []
-    sizes = {f"{head.size:010}" for head in checked.heads}
     for name in parts.listed.keys() - {*container.REQUIRED, container.INDEX, *states, *indexed}:
-        limit = MAX_STAMP if name.startswith("50") else MAX_COSIGNATURES
-        if parts.listed[name].size > limit:
-            raise FormatError(Reason.LIMIT, name, f"{parts.listed[name].size} bytes, at most {limit} are allowed")
-        if name[:2] not in ("50", "60") or name.split("-")[2][:10] not in sizes:
+        if not container.is_attached(name):
             raise FormatError(Reason.MEMBER, name, "no entry or head has this member")
     for name in {*states, *indexed} - parts.listed.keys():
         raise FormatError(Reason.MEMBER, name, "an entry commits to it and it is missing")
