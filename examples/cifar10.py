@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import polarchive as pol
+from polarchive.measures.symmetry import Group, absorbed, consumed, normalised, produced
 
 Batch = tuple[Tensor, Tensor]
 
@@ -163,6 +164,42 @@ def build(header: object, device: str | torch.device) -> pol.TorchTrainer:
             update(model, optimizer, batch)
 
     return pol.TorchTrainer(step, model=model, optimizer=optimizer)
+
+
+# The symmetries, for a judge of disputes: what may be permuted and scaled without changing what the model computes.
+
+
+def symmetries(header: object) -> list[Group]:
+    """Name the channels that blocks pass on, then what is inside each block, and what its batch norms undo.
+
+    Where the shape changes, the shortcut adds as many channels of zeros before as after: channel c of the first stage
+    is 8 + c in the second and 24 + c in the third. So channels are permuted through all stages that have them.
+    """
+    blocks = [f"model/stages.{stage}.{index}" for stage in range(3) for index in range(3)]
+    groups = [
+        passed_on(blocks, range(24, 40), 0),
+        passed_on(blocks, [*range(16, 24), *range(40, 48)], 1),
+        passed_on(blocks, [*range(16), *range(48, 64)], 2),
+        *absorbed("model/conv", "model/bn"),
+    ]
+    for block in blocks:
+        inside = *produced(f"{block}.conv1"), *normalised(f"{block}.bn1"), consumed(f"{block}.conv2")
+        groups += [Group(inside), *absorbed(f"{block}.conv1", f"{block}.bn1")]
+        groups += absorbed(f"{block}.conv2", f"{block}.bn2")
+    return groups
+
+
+def passed_on(blocks: list[str], channels: Iterable[int], first: int) -> Group:
+    """Name the places of channels, numbered as in the last stage, that are there from stage `first` on."""
+    writers = [("model/conv", "model/bn"), *((f"{block}.conv2", f"{block}.bn2") for block in blocks)]
+    readers = [*(f"{block}.conv1" for block in blocks), "model/linear"]
+    stages = [0, *(index // 3 for index in range(len(blocks)))]
+    axes = []
+    for (layer, norm), reader, stage in zip(writers, readers, stages, strict=True):
+        if stage >= first:
+            at = tuple(channel - (24, 16, 0)[stage] for channel in channels)
+            axes += [*produced(layer, at=at), *normalised(norm, at=at), consumed(reader, at=at)]
+    return Group(tuple(axes))
 
 
 # The run.

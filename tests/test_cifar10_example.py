@@ -8,7 +8,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from polarchive.measures.kinship import kinship
+from polarchive.measures.symmetry import Group, State, apply
+from tests.measures.networks import disguise, state_of
 
 ROOT = Path(__file__).parents[1]
 SLICE = ROOT / "tests/data/cifar10_256.npz"
@@ -116,3 +120,50 @@ def test_a_step_of_training_lowers_the_loss(example: ModuleType, images: Tensor)
     model, optimizer = example.prepare("cpu")
     losses = [example.update(model, optimizer, batch) for _ in range(10)]
     assert min(losses[5:]) < losses[0]
+
+
+def resnet20(example: ModuleType, seed: int) -> nn.Module:
+    """Make the model in float64, as if trained: nothing constant; without the epsilon by which scales change it."""
+    torch.manual_seed(seed)
+    model: nn.Module = example.ResNet20().double().eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 0.0
+            for tensor in (module.weight.data, module.bias.data, module.running_mean):
+                nn.init.normal_(tensor)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    return model
+
+
+def logits(model: nn.Module, state: State, images: Tensor) -> Tensor:
+    model.load_state_dict({name.removeprefix("model/"): tensor for name, tensor in state.items()})
+    with torch.no_grad():
+        result: Tensor = model(images)
+    return result
+
+
+def test_symmetries_do_not_change_what_the_model_computes(example: ModuleType, images: Tensor) -> None:
+    model = resnet20(example, 0)
+    state, pixels = state_of(model), example.normalise(images[:8]).double()
+    hidden = disguise(state, example.symmetries(None), 1)
+    changed = {name for name in state if not torch.equal(state[name], hidden[name])}
+    assert {name for name in state if "num_batches" not in name} - changed == {"model/linear.bias"}
+    torch.testing.assert_close(logits(model, hidden, pixels), logits(model, state, pixels), rtol=1e-10, atol=1e-10)
+
+
+def test_a_stage_cannot_be_permuted_alone(example: ModuleType, images: Tensor) -> None:
+    model = resnet20(example, 0)
+    state, pixels = state_of(model), example.normalise(images[:2]).double()
+    whole: Group = example.symmetries(None)[0]
+    alone = Group(tuple(axis for axis in whole.axes if axis.at == tuple(range(16))))  # all that the first stage has
+    moved = apply(state, [alone], [torch.arange(16).flip(0)])
+    assert len(alone.axes) == 24
+    assert not torch.allclose(logits(model, moved, pixels), logits(model, state, pixels), rtol=0.1)
+
+
+def test_a_hidden_copy_is_found_and_an_independent_model_is_not(example: ModuleType) -> None:
+    mine, other = state_of(resnet20(example, 0)), state_of(resnet20(example, 1))
+    groups = example.symmetries(None)
+    found = kinship(mine, disguise(mine, groups, 2), symmetries=groups)
+    assert found.near(1e-12) and found.alike == 1 and kinship(mine, disguise(mine, groups, 2)).least > 0.5
+    assert kinship(mine, disguise(other, groups, 2), symmetries=groups).least > 0.5
