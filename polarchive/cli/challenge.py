@@ -2,23 +2,24 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
+from polarchive.cli import signing, trusting
 from polarchive.cli.judging import ledger_option, select_option
 from polarchive.format.archive import open_archive
-from polarchive.trust.keys import load_signer, load_verifier
 
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--key", required=True, type=click.Path(exists=True, dir_okay=False), help="The prover's public key.")
+@trusting.options
 @click.option("--as", "own", required=True, type=click.Path(exists=True, dir_okay=False), help="Your own signing key.")
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--hours", default=168, show_default=True, type=click.IntRange(1), help="Until it expires.")
 @select_option
 @ledger_option
-def command(path: Path, key: str, own: str, output: Path, hours: int, select: str, ledger: Path) -> None:
+def command(path: Path, own: str, output: Path, hours: int, select: str, ledger: Path, **options: Any) -> None:
     """Draw a challenge for the archive at PATH and write the signed request for what it draws.
 
     The nonce is drawn once for this run and kept in the ledger: asking again asks for the same.
@@ -27,10 +28,11 @@ def command(path: Path, key: str, own: str, output: Path, hours: int, select: st
     from polarchive.format import disk
     from polarchive.verification.policy import Policy
 
-    with open_archive(path, trusted=[load_verifier(key)]) as archive:
+    trust = trusting.trusted(options["keys"], options["trustfile"])
+    with open_archive(path, trusted=trust.keys) as archive:
         policy = Policy(selection=loading.selection(select))
         expires = int(time.time()) + 3600 * hours
-        document, plan = judging.ask(archive, policy, load_signer(own), judging.opened(ledger), expires)
+        document, plan = judging.ask(archive, policy, signing.signer(own), judging.opened(ledger), expires)
     with disk.replacing(output) as file:
         file.write(document)
     steps = sum(archive.segments[index].steps for index in plan.segments)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from polarchive.cli import proving
+from polarchive.cli import proving, signing
 from polarchive.errors import PolError
 from polarchive.exchange.sealed import SUFFIX, seal
 from polarchive.format import answer, request
@@ -17,7 +17,7 @@ from polarchive.format.opening import spread
 from polarchive.format.part import BatchPart, Part, StatePart
 from polarchive.format.request import MAX_REQUEST, Request
 from polarchive.format.tensors import Array
-from polarchive.trust.keys import load_signer, load_verifier
+from polarchive.trust.keys import load_verifier
 
 if TYPE_CHECKING:
     from polarchive.cli.proving import Prover
@@ -37,7 +37,7 @@ def command(challenge: Path, run: Path, output: Path, encrypt: bool, **options: 
     """
     if encrypt != output.name.endswith(SUFFIX):
         raise click.UsageError(f"-o {output}: a name that ends with {SUFFIX} goes with --encrypt, and only with it")
-    signer = load_signer(options["own"])
+    signer = signing.signer(options["own"])
     document = _read(challenge)
     asked = request.open_request(document)
     with open_archive(run, trusted=[signer.key]) as archive:

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from polarchive.cli import signing, trusting
 from polarchive.cli.exits import Exit
 from polarchive.cli.judging import ledger_option, select_option
 from polarchive.format.archive import Archive, open_archive
-from polarchive.trust.keys import load_signer, load_verifier, read_secret
+from polarchive.trust import telling
+from polarchive.trust.demands import Seen
+from polarchive.trust.keys import read_secret
+from polarchive.trust.trust import Trust
 
 if TYPE_CHECKING:
     from polarchive.verification.policy import Policy
@@ -23,7 +27,7 @@ _MOST_THREADS = 256
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--key", "keys", type=click.Path(exists=True, dir_okay=False), multiple=True, required=True)
+@trusting.options
 @click.option("--trainer", help="Your FILE.py:function that returns a trainer; without it the seal alone is checked.")
 @click.option(
     "--batches", help="FILE.py:function that returns the batch of a step, an answer.polr, or https://HOST:PORT."
@@ -42,34 +46,42 @@ _MOST_THREADS = 256
 @click.option("--segments", help="Replay only these, as START:STOP.")
 @click.option("--exact", is_flag=True, help="Ask for bit-exact replay (error 0), as on the recording machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(path: Path, keys: tuple[str, ...], as_json: bool, **options: Any) -> int:
-    """Verify the archive or run directory PATH, which a key given by --key must have signed."""
-    with open_archive(path, trusted=[load_verifier(key) for key in keys]) as archive:
+def command(path: Path, as_json: bool, **options: Any) -> int:
+    """Verify the archive or run directory PATH, which a key that you trust must have signed."""
+    trust = trusting.trusted(options["keys"], options["trustfile"])
+    with open_archive(path, trusted=trust.keys) as archive:
         if not options["trainer"]:
-            return _seal(archive, as_json)
+            return _seal(archive, trust, as_json)
         if not options["batches"]:
             raise click.UsageError("--trainer needs --batches, which shows the data of each step")
-        return _replay(archive, as_json, **options)
+        return _replay(archive, trust, as_json, **options)
 
 
-def _seal(archive: Archive, as_json: bool) -> int:
+def _seal(archive: Archive, trust: Trust, as_json: bool) -> int:
     archive.seal()
+    seen = Seen.of(archive, trust)
     facts: dict[str, Any] = {
-        "verdict": None,
-        "reasons": [],
+        "verdict": "rejected" if seen.unmet else None,
+        "reasons": list(seen.unmet),
         "segments": [],
         "archive": archive.digest.hex() if archive.digest else None,
         "heads": len(archive.heads),
+        "times": telling.as_json(seen),
     }
-    said = (
-        f"the seal holds: {len(archive.heads)} heads signed by {archive.header.key.name} cover every byte of"
-        f" {len(archive.segments)} segments\nno verdict: nothing was replayed (--trainer FILE.py:function does that)"
-    )
-    click.echo(json.dumps(facts) if as_json else said)
-    return Exit.OK
+    click.echo(json.dumps(facts) if as_json else "\n".join(_said(archive, seen)))
+    return Exit.REJECTED if seen.unmet else Exit.OK
 
 
-def _replay(archive: Archive, as_json: bool, **options: Any) -> int:
+def _said(archive: Archive, seen: Seen) -> Iterator[str]:
+    cover = f"{len(archive.heads)} heads signed by {archive.header.key.name} cover every byte"
+    yield f"the seal holds: {cover} of {len(archive.segments)} segments"
+    yield from telling.lines(seen)
+    yield from (f"REJECTED: {reason}" for reason in seen.unmet)
+    if not seen.unmet:
+        yield "no verdict: nothing was replayed (--trainer FILE.py:function does that)"
+
+
+def _replay(archive: Archive, trust: Trust, as_json: bool, **options: Any) -> int:
     import torch
 
     from polarchive.cli import loading
@@ -83,6 +95,7 @@ def _replay(archive: Archive, as_json: bool, **options: Any) -> int:
             archive,
             build,
             policy=policy,
+            trust=trust,
             device=options["device"],
             progress=_progress if sys.stderr.isatty() and not as_json else lambda done, total: None,
             **data,
@@ -118,7 +131,7 @@ def _data(archive: Archive, policy: "Policy", **options: Any) -> Iterator[tuple[
         return
     if remote and not options["own"]:
         raise click.UsageError("a prover's server answers judges it knows: --as gives your own signing key")
-    ledger, own = judging.opened(options["ledger"]), load_signer(options["own"]) if options["own"] else None
+    ledger, own = judging.opened(options["ledger"]), signing.signer(options["own"]) if options["own"] else None
     source = (
         judging.served(archive, where, policy, ledger, own, options["resume"], options["patience"])
         if remote and own

@@ -1,5 +1,6 @@
 """Hold what replaying one segment showed: numbers, no tensors, so that any policy can judge it later."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,6 +27,12 @@ class Evidence:
     refused_by: str | None = None
     refused_at: int | None = None
     same_randomness: bool = True
+
+    @property
+    def residual(self) -> float:
+        """Return the ℓ2 distance between claimed and replayed tensors of the model, NaN if nothing was compared."""
+        own = [each.l2 for name, each in self.distances.items() if name.split(SEPARATOR)[0] == "model"]
+        return math.hypot(*own) if own else math.nan
 
 
 def kind(name: str) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from polarchive.trust import telling
 from polarchive.verification.finding import Finding, Outcome
 from polarchive.verification.verdict import ACCEPTED, INCONCLUSIVE, Judged, Verdict
 
 _SHOWN = 3
 _MARKS = {Outcome.PASSED: "ok  ", Outcome.FAILED: "FAIL", Outcome.UNKNOWN: "??  "}
 NOT_SHOWN = (
-    "when it happened: stamps are not judged by this version",
+    "when the steps were computed, or how long that took: stamps show by when the log existed",
     "that the data were its owner's, or what they were before the loop fed them",
     "that no other training leads to an equivalent model (distillation, fine-tuning, permuted copies)",
 )
@@ -29,6 +30,8 @@ def text(verdict: Verdict) -> Iterator[str]:
         yield f"earlier   {earlier}"
     yield f"stack     {_stacks(verdict)}"
     yield f"states    {_states(verdict)}"
+    if verdict.seen is not None:
+        yield from telling.lines(verdict.seen)
     for finding in verdict.findings:
         yield f"  {_MARKS[finding.outcome]} {finding.check}: {_where(finding)}{finding.message}"
     for judged in verdict.judged:
@@ -53,6 +56,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
                 "start": judged.first,
                 "steps": judged.steps,
                 "accepted": judged.accepted,
+                "residual": number(judged.residual),
                 "errors": {name: number(error) for name, error in judged.errors.items()},
             }
             for judged in verdict.judged
@@ -68,6 +72,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "states_obtained": {str(index): how for index, how in verdict.obtained.items()},
         "odds": asdict(verdict.odds) if verdict.odds else None,
         "earlier_challenges": list(verdict.earlier),
+        "times": telling.as_json(verdict.seen) if verdict.seen else None,
         "total_segments": verdict.segments,
         "not_shown": list(NOT_SHOWN),
     }

@@ -1,8 +1,10 @@
 """Hold what a judge came to, with every finding it rests on."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from polarchive.trust.demands import Seen
 from polarchive.verification.finding import Finding, Outcome
 from polarchive.verification.selections import Odds
 
@@ -11,13 +13,17 @@ ACCEPTED, REJECTED, INCONCLUSIVE = "accepted", "rejected", "inconclusive"
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Hold the findings on one replayed segment, and its error per tensor as the threshold measures it."""
+    """Hold the findings on one replayed segment, and its error per tensor as the threshold measures it.
+
+    `residual` is the ℓ2 distance between claimed and replayed weights, NaN where nothing was compared.
+    """
 
     index: int
     first: int
     steps: int
     findings: tuple[Finding, ...]
     errors: Mapping[str, float]
+    residual: float = math.nan
 
     @property
     def outcome(self) -> Outcome:
@@ -41,7 +47,7 @@ class Verdict:
     archive's index, None for a run directory. `stored` states are in the archive, one more than segments if all are;
     `obtained` says of those others that a replay needed how it came by them. `odds` are those of a
     selection that draws. `earlier` are the judge's challenges about other heads of this run. Of the two stacks the
-    first is what the prover says.
+    first is what the prover says. `seen` is what stamps and witnesses show a judge who believes some.
     """
 
     archive: bytes | None
@@ -57,6 +63,7 @@ class Verdict:
     stored: int
     obtained: Mapping[int, str]
     earlier: tuple[str, ...]
+    seen: Seen | None = None
 
     @property
     def result(self) -> str:

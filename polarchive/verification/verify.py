@@ -11,8 +11,11 @@ from torch import Tensor
 from polarchive.format.archive import Archive
 from polarchive.format.challenge import NONCE_SIZE, derive
 from polarchive.training import stack
+from polarchive.trust.demands import Seen
+from polarchive.trust.trust import Trust
 from polarchive.verification import showing
 from polarchive.verification.case import Build, Case, States
+from polarchive.verification.checks.demands import demands
 from polarchive.verification.policy import Policy
 from polarchive.verification.replay import replay
 from polarchive.verification.selections import odds_of
@@ -51,6 +54,7 @@ def verify(
     batches: Batches,
     *,
     policy: Policy | None = None,
+    trust: Trust | None = None,
     secret: bytes | None = None,
     states: States | None = None,
     device: str = "cpu",
@@ -65,14 +69,17 @@ def verify(
     opens salted commitments. What a prover has sent is shown by `Sent`. `states(index)` shows a state that is not
     stored (None: it is withheld); without it such states are computed again, which on another machine may come out
     otherwise. `nonce` is the judge's 32 random bytes for this run: keep it, so that a retry repeats the challenge, and
-    name `earlier` ones in the verdict. `progress` is told the segments done and in all. Raises FormatError if the
+    name `earlier` ones in the verdict. `trust` says whose stamps count, which witnesses, and what is demanded of them;
+    it does not ask again who signed. `progress` is told the segments done and in all. Raises FormatError if the
     archive turns out broken, and what the judge's own code raises.
     """
     policy = policy or Policy()
     nonce = nonce or secrets.token_bytes(NONCE_SIZE)
     plan = Plan.of(archive, policy, nonce)
     case = Case.of(archive, build, showing.of(archive, batches, secret), device, states)
+    seen = Seen.of(archive, trust) if trust else None
     findings = [finding for check in policy.of_archive for finding in check(archive)]
+    findings += demands(seen) if seen else []
     findings += [finding for of_case in policy.of_case for finding in of_case(case)]
     judged = list(_judged(case, policy, plan.order, progress))
     return Verdict(
@@ -89,6 +96,7 @@ def verify(
         stored=sum(map(archive.is_stored, range(len(archive.segments) + 1))),
         obtained=dict(sorted(case.obtained.items())),
         earlier=tuple(earlier),
+        seen=seen,
     )
 
 
@@ -117,5 +125,5 @@ def _judged(case: Case, policy: Policy, order: list[int], progress: Progress) ->
         assert index is not None
         evidence = replay(case, index)
         errors = {each.tensor or "all": each.error for each in policy.threshold(evidence)}
-        yield Judged(index, evidence.first, evidence.steps, policy.judge(evidence), errors)
+        yield Judged(index, evidence.first, evidence.steps, policy.judge(evidence), errors, evidence.residual)
     progress(len(order), len(order))

@@ -50,7 +50,7 @@ class Two:
         """Serve the run in a process of its own, and give its address."""
         shown = ("--batches", f"{JUDGE}:{batches}", "--trainer", f"{JUDGE}:build", "--port", "0")
         ours = ("--as", self / "alice.key", "--judge", self / f"{judge}.pub", "--releases", self / "released.jsonl")
-        command = [str(part) for part in (EXECUTABLE, "serve", self / "run", *ours, *shown)]
+        command = [str(part) for part in (EXECUTABLE, "serve", self / "run", "--unstamped", *ours, *shown)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with subprocess.Popen(command, env=environment, **pipes) as process:  # type: ignore[call-overload]

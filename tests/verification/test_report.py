@@ -51,8 +51,8 @@ def test_json_has_what_programs_look_for(verdicts: Verdicts) -> None:
         ("check", "failed", 1),
     ]
     assert told["segments"] == [
-        {"index": 0, "start": 0, "steps": 5, "accepted": True, "errors": {"model/w": 0.01}},
-        {"index": 1, "start": 5, "steps": 5, "accepted": False, "errors": {"model/w": 0.01}},
+        {"index": 0, "start": 0, "steps": 5, "accepted": True, "residual": "nan", "errors": {"model/w": 0.01}},
+        {"index": 1, "start": 5, "steps": 5, "accepted": False, "residual": "nan", "errors": {"model/w": 0.01}},
     ]
     assert len(told["findings"]) == 5
     assert (told["nonce"], told["archive"], told["challenge"]) == ("00" * 32,) * 3

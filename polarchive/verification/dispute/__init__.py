@@ -1,0 +1,1 @@
+"""Settle whose a model is, where two archives claim it."""
