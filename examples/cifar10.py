@@ -212,7 +212,8 @@ def passed_on(blocks: list[str], channels: Iterable[int], first: int) -> Group:
 @click.option("--every", default=10, show_default=True, help="Steps between two recorded states.")
 @click.option("--data", type=click.Path(path_type=Path), default=DATA, show_default=True)
 @click.option("--threads", type=int, help="CPU threads; PyTorch's choice by default.")
-def main(run: Path, key: str, steps: int, every: int, data: Path, threads: int | None) -> None:
+@click.option("--tsa", multiple=True, help="A timestamp authority's URL, which stamps the heads meanwhile.")
+def main(run: Path, key: str, steps: int, every: int, data: Path, threads: int | None, tsa: tuple[str, ...]) -> None:
     """Train on CIFAR-10 and record the run in the directory RUN."""
     if threads is not None:
         torch.set_num_threads(threads)
@@ -224,9 +225,10 @@ def main(run: Path, key: str, steps: int, every: int, data: Path, threads: int |
     torch.manual_seed(SEED)
     model, optimizer = prepare("cuda" if torch.cuda.is_available() else "cpu")
     trainer = pol.TorchTrainer(model=model, optimizer=optimizer)
+    signer, stamps = pol.load_signer(key), pol.StampClient(tsa) if tsa else None
     loss = float("nan")
     with (
-        pol.Writer(run, trainer, every=every, signer=pol.load_signer(key), seed=SEED) as log,
+        pol.Writer(run, trainer, every=every, signer=signer, seed=SEED, stamps=stamps) as log,
         click.progressbar(range(steps), file=sys.stderr, hidden=not sys.stderr.isatty()) as counted,
     ):
         for step in counted:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from polarchive.errors import FormatError, OpeningError, PolError, TrainerError, TrustError
 
 if TYPE_CHECKING:
+    from polarchive.exchange.stamps import StampClient
     from polarchive.format.archive import Archive, pack
     from polarchive.format.archive import open_archive as open
     from polarchive.format.entry import Header, Hyper
@@ -56,6 +57,7 @@ _WHERE = {
     "Relative": "verification.thresholds",
     "Sample": "verification.selections",
     "Schema": "format.schema",
+    "StampClient": "exchange.stamps",
     "TorchTrainer": "training.trainer",
     "Trainer": "training.trainer",
     "Verdict": "verification.verdict",
@@ -86,6 +88,7 @@ __all__ = [
     "Relative",
     "Sample",
     "Schema",
+    "StampClient",
     "TorchTrainer",
     "Trainer",
     "TrainerError",

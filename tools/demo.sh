@@ -11,6 +11,16 @@ verify() { # ARCHIVE KEY RUN: the judge's call, the same for everyone
         --batches examples/cifar10.py:batches --secret "$3/secret"
 }
 
+start() { # LOG COMMAND: start a server and wait for its url
+    local log=$1 && shift
+    "$@" > "$log" 2> "$log.err" &
+    server=$!
+    until url=$(grep -o 'https\?://[^ ]*' "$log"); do
+        kill -0 "$server" || { cat "$log.err" >&2; exit 1; }
+        sleep 0.2
+    done
+}
+
 rm -rf demo
 mkdir demo
 
@@ -19,21 +29,27 @@ run polarc keygen alice.example -o demo/alice
 run polarc keygen thief.example -o demo/thief
 run polarc keygen bob.example -o demo/bob
 
-say "Alice trains ResNet-20 on CIFAR-10 for 60 steps, and records the run as it goes."
-run python examples/cifar10.py demo/run --steps 60 --every 10 --key demo/alice.key
+say "A timestamp authority answers on this machine (openssl ts, which sends its chain); yours would be a public one."
+printf '$ python tools/authority.py demo/authority\n'
+start demo/authority.log python tools/authority.py demo/authority
+authority=$server tsa=$url
+trap 'kill "$authority" "$server" 2> /dev/null || true' EXIT
+
+say "Alice trains ResNet-20 on CIFAR-10 for 60 steps, records the run as it goes, and has it stamped meanwhile."
+run python examples/cifar10.py demo/run --steps 60 --every 10 --key demo/alice.key --tsa "$tsa"
 run polarc pack demo/run -o demo/run.pol
 run polarc inspect demo/run.pol
 
+say "Anyone can check a stamp with openssl alone: the last head existed when the authority says."
+python -m zipfile -e demo/run.pol demo/unzipped
+tail -n 5 demo/unzipped/30-heads.txt > demo/head.note
+cp "$(printf '%s\n' demo/unzipped/50-stamp-* | tail -n 1)" demo/head.tsr
+run openssl ts -verify -data demo/head.note -in demo/head.tsr -CAfile demo/authority/ca.pem
+
 say "Alice serves her data to Bob, for the steps that his challenge draws, and to nobody else."
 printf '$ polarc serve demo/run --as demo/alice.key --judge demo/bob.pub --batches examples/cifar10.py:batches\n'
-polarc serve demo/run --as demo/alice.key --judge demo/bob.pub --batches examples/cifar10.py:batches --port 0 \
-    > demo/serve.log 2> demo/serve.err &
-server=$!
-trap 'kill "$server" 2> /dev/null || true' EXIT
-until url=$(grep -o 'https://[^ ]*' demo/serve.log); do
-    kill -0 "$server" || { cat demo/serve.err >&2; exit 1; }
-    sleep 0.2
-done
+start demo/serve.log polarc serve demo/run --as demo/alice.key --judge demo/bob.pub \
+    --batches examples/cifar10.py:batches --port 0
 
 say "Bob, who has the archive and Alice's public key, replays every step on the data that he is shown."
 run polarc verify demo/run.pol --key demo/alice.pub --as demo/bob.key --ledger demo/ledger \

@@ -1,14 +1,19 @@
 """Tell what an archive or run directory says of itself."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from polarchive.format.inspect import Summary, inspect
+from polarchive.format.marks import Mark
 from polarchive.format.tensors import size_of
+
+_FEW: Final = 3
 
 
 @click.command()
@@ -30,6 +35,7 @@ def _lines(path: Path, summary: Summary) -> list[str]:
         f"steps    {summary.steps} in {summary.segments} segments of {header.every}, over {summary.records} records",
         f"end      {'finished' if summary.finished else 'none: the run is unfinished'}",
         f"heads    {summary.heads}, with {summary.stamps} stamps",
+        *_failed(summary.failed),
         f"data     {header.commitment.mode}, {salted}: {', '.join(field.name for field in header.schema.fields)}",
         f"state    {state}; state 0 is {header.initial.kind}",
         f"stored   {summary.stored_states} states, {summary.raw_bytes:,} bytes; {summary.stored_bytes:,} in all",
@@ -40,6 +46,15 @@ def _lines(path: Path, summary: Summary) -> list[str]:
         use = summary.use
         lines.append(f"used     {use.distinct:,} of {use.records:,} records, the most used one {use.most} times")
     return [*lines, *([f"dropped  {summary.dropped} bytes after the last signed head"] if summary.dropped else [])]
+
+
+def _failed(marks: Sequence[Mark]) -> list[str]:
+    """Return what to say of stamps that did not come: how many, and the last few."""
+    more = f"the last {_FEW} of {len(marks)} times" if len(marks) > _FEW else f"{len(marks)} times"
+    head = [f"  {more} a stamp did not come:"] if marks else []
+    return head + [
+        f"  {datetime.fromtimestamp(each.time, UTC):%FT%TZ} head {each.size}: {each.message}" for each in marks[-_FEW:]
+    ]
 
 
 def _plain(summary: Summary) -> dict[str, Any]:

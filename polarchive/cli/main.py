@@ -11,12 +11,15 @@ from polarchive.cli.exits import Exit, exit_code, judges_line
 
 COMMANDS: Final = {
     "challenge": "Ask a prover for the data of drawn segments.",
+    "dispute": "Settle whose a model is, where two archives claim it.",
     "inspect": "Tell what an archive or run directory says of itself, unverified.",
     "keygen": "Make a signing key.",
     "pack": "Seal a run directory into one file.",
     "respond": "Answer a judge's challenge with a file.",
     "serve": "Answer judges' challenges over the network.",
+    "stamp": "Have timestamp authorities stamp a run, and renew its stamps.",
     "verify": "Check an archive's seal and, with a trainer, replay it.",
+    "witness": "Have a witness cosign a run.",
 }
 
 

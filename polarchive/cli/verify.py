@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from polarchive.cli import signing, trusting
+from polarchive.cli import judging, signing, trusting
 from polarchive.cli.exits import Exit
-from polarchive.cli.judging import ledger_option, select_option
+from polarchive.cli.judging import ledger_option
 from polarchive.format.archive import Archive, open_archive
 from polarchive.trust import telling
 from polarchive.trust.demands import Seen
@@ -35,7 +35,7 @@ _MOST_THREADS = 256
 @click.option("--as", "own", type=click.Path(exists=True, dir_okay=False), help="Your own signing key, for a server.")
 @click.option("--resume", is_flag=True, help="Go on with a verification over a server that was broken off.")
 @click.option("--patience", default=300.0, show_default=True, help="Seconds for which a server is tried.")
-@select_option
+@judging.policy_options
 @ledger_option
 @click.option("--secret", type=click.Path(dir_okay=False, path_type=Path), help="The run's secret, if it is salted.")
 @click.option("--device", default="cpu", show_default=True)
@@ -44,7 +44,7 @@ _MOST_THREADS = 256
     "--model", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A released model to tie in."
 )
 @click.option("--segments", help="Replay only these, as START:STOP.")
-@click.option("--exact", is_flag=True, help="Ask for bit-exact replay (error 0), as on the recording machine.")
+@click.option("--exact", is_flag=True, help="As --policy exact: bit for bit, on a machine like the recording one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(path: Path, as_json: bool, **options: Any) -> int:
     """Verify the archive or run directory PATH, which a key that you trust must have signed."""
@@ -108,18 +108,17 @@ def _replay(archive: Archive, trust: Trust, as_json: bool, **options: Any) -> in
 def _policy(options: dict[str, Any]) -> "Policy":
     from polarchive.cli import loading
     from polarchive.verification.checks.released import Released
-    from polarchive.verification.policy import Policy
-    from polarchive.verification.thresholds import Fixed, Relative
 
-    chosen = loading.segments(options["segments"]) if options["segments"] else loading.selection(options["select"])
-    policy = Policy(selection=chosen, threshold=Fixed(0.0) if options["exact"] else Relative(0.1))
+    policy = judging.chosen("exact" if options["exact"] else options["policy"], options["select"])
+    if options["segments"]:
+        policy = replace(policy, selection=loading.segments(options["segments"]))
     return replace(policy, of_case=(*policy.of_case, Released(options["model"]))) if options["model"] else policy
 
 
 @contextmanager
-def _data(archive: Archive, policy: "Policy", **options: Any) -> Iterator[tuple[dict[str, Any], Callable[[str], None]]]:
+def _data(archive: Archive, chosen: "Policy", **options: Any) -> Iterator[tuple[dict[str, Any], Callable[[str], None]]]:
     """Give what shows the batches: one's own function, a prover's answer, or its server; and who notes the verdict."""
-    from polarchive.cli import judging, loading
+    from polarchive.cli import loading
 
     where, secret = options["batches"], options["secret"]
     remote, answer = where.startswith("https://"), where.endswith((".polr", ".polr.age"))
@@ -133,9 +132,9 @@ def _data(archive: Archive, policy: "Policy", **options: Any) -> Iterator[tuple[
         raise click.UsageError("a prover's server answers judges it knows: --as gives your own signing key")
     ledger, own = judging.opened(options["ledger"]), signing.signer(options["own"]) if options["own"] else None
     source = (
-        judging.served(archive, where, policy, ledger, own, options["resume"], options["patience"])
+        judging.served(archive, where, chosen, ledger, own, options["resume"], options["patience"])
         if remote and own
-        else judging.answered(archive, Path(where), policy, ledger, own)
+        else judging.answered(archive, Path(where), chosen, ledger, own)
     )
     with source as (sent, states, nonce):
         told = {"batches": sent, "states": states, "nonce": nonce, "earlier": judging.earlier(archive, ledger)}

@@ -34,7 +34,8 @@ class Archive:
         commitment = checked.header.commitment
         indexed = commitment.mode == "indexed"
         self._leaves = log.check_dataset(commitment, source.dataset()) if indexed else merkle.Digests(b"")
-        self._attached = Attached.of(checked, source.attached())
+        self._members = source.attached()  # read once: what is packed is what was checked
+        self._attached = Attached.of(checked, self._members)
 
     @property
     def header(self) -> Header:
@@ -151,7 +152,7 @@ class Archive:
         yield container.HEADS, self.notes
         if self.header.commitment.mode == "indexed":
             yield container.DATASET, self._leaves
-        for name, data in sorted(self._source.attached().items()):
+        for name, data in sorted(self._members.items()):
             yield name, [data]
         for index in filter(self.is_stored, range(len(self.segments) + 1)):
             self._check_state(index)

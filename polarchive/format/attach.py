@@ -64,12 +64,12 @@ def attach_stamp(path: Path, size: int, data: bytes, target: Path | None = None)
 def keep(folder: Path, name: str, data: bytes) -> Path:
     """Write a new file of a folder, whole and durably; FileExistsError if there is one of this name."""
     temporary = ensured(folder) / f".{secrets.token_hex(8)}-{name}"  # several may be at it, in one process too
-    with disk.replacing(temporary) as file:
-        file.write(data)
     try:
+        with disk.replacing(temporary) as file:
+            file.write(data)
         os.link(temporary, folder / name)  # which, unlike a rename, takes no other file's place
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
     disk.sync_folder(folder)
     return folder / name
 

@@ -4,12 +4,12 @@ from hashlib import new
 from typing import Any, Final
 
 from asn1crypto.tsp import TimeStampResp
-from cryptography.x509 import Certificate, load_der_x509_certificate
+from cryptography.x509 import Certificate, InvalidVersion, load_der_x509_certificate
 
 from polarchive.errors import Reason, StampError
 
 _DIGESTS: Final = ("sha256", "sha384", "sha512")
-_MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+_MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError, RecursionError, InvalidVersion)
 
 
 def signer_of(raw: bytes, place: str = "stamp") -> Certificate:

@@ -13,6 +13,7 @@ from polarchive.format.disk import Raw
 NAME: Final = "failed.jsonl"
 _LONGEST: Final = 1 << 13
 _MOST: Final = 1 << 20  # bytes that are read, from the end
+_YEAR_10000: Final = 253402300800
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def read(run: Path) -> tuple[Mark, ...]:
 
 def _read(line: bytes) -> Mark | None:
     try:
-        return f.read(_mark, decode(line, _LONGEST, NAME), NAME)
+        mark = f.read(_mark, decode(line, _LONGEST, NAME), NAME)
     except FormatError:
         return None
+    return mark if mark.time < _YEAR_10000 else None

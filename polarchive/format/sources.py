@@ -114,7 +114,9 @@ class Recorded:
 
     def attached(self) -> Mapping[str, bytes]:
         """Return the files of the folder for that."""
-        return dict(attach.attached(self.run.folder))
+        entries = 1 + len(self.run.lines)  # what came since the journal was read is over no head in it
+        found = attach.attached(self.run.folder)
+        return {name: data for name, data in found if container.size_of_name(name) <= entries}
 
     def seal(self) -> None:
         """Do nothing: every part of a run directory is checked where it is read."""

@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
-from asn1crypto.tsp import TimeStampResp
+from asn1crypto.tsp import TimeStampResp, TSTInfo
 from cryptography.x509 import Certificate
 from rfc3161_client import (
     HashAlgorithm,
@@ -143,7 +143,7 @@ def _said(raw: bytes, response: TimeStampResponse) -> Stamp:
     info = response.tst_info
     if info.message_imprint.hash_algorithm.dotted_string != SHA256:
         raise ValueError("the hash algorithm is not SHA-256")
-    time, accuracy = _times(raw)
+    time, accuracy = _times(info)
     return Stamp(
         raw=raw,
         imprint=bytes(info.message_imprint.message),
@@ -156,10 +156,10 @@ def _said(raw: bytes, response: TimeStampResponse) -> Stamp:
     )
 
 
-def _times(raw: bytes) -> tuple[datetime, timedelta | None]:
-    """Return time and accuracy, with the fractions of a second that the other decoder drops."""
-    info = TimeStampResp.load(raw)["time_stamp_token"]["content"]["encap_content_info"]["content"].parsed
-    time, accuracy = info["gen_time"].native, _duration(info["accuracy"].native)
+def _times(info: Any) -> tuple[datetime, timedelta | None]:
+    """Return time and accuracy; `info` would drop fractions of a second, and take an accuracy too large for none."""
+    read = TSTInfo.load(info.as_bytes())
+    time, accuracy = read["gen_time"].native, _duration(read["accuracy"].native)
     room = accuracy or timedelta()
     if (time - room).year not in YEARS or (time + room).year not in YEARS:
         raise ValueError("a time at the end of the calendar")

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import warnings
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -39,7 +40,7 @@ class Background:
         self._bytes = 0
         self._layout: Layout | None = None
         self._copying: Copying | None = None
-        self._failure, self._stopped, self._ended = "", False, False
+        self._failure, self._stopped, self._ended, self._said = "", False, False, ""
         there, self._events = Pipe(duplex=False)
         self._service, here = Pipe()
         self._process = spawn.start("polarchive.recording.child", [there, here], self._ring.descriptor, kept.descriptor)
@@ -81,10 +82,10 @@ class Background:
         """End the run."""
         self._tell("end", now=True)
 
-    def stop(self) -> None:
-        """Wait until everything is on disk; RecordingError if it cannot be."""
+    def stop(self) -> str:
+        """Wait until everything is on disk; RecordingError if it cannot be. Return what people should know."""
         if self._ended:
-            return
+            return self._said
         self._ended = True
         atexit.unregister(self._leave)
         try:
@@ -96,12 +97,14 @@ class Background:
             self._process.wait()
             self._ring.close()
         self._require()
+        return self._said
 
     def _leave(self, owner: int) -> None:
         """Finish for a script that ends without closing its log; not for a copy of it that a fork made."""
         if os.getpid() == owner:
             with suppress(RecordingError):
-                self.stop()
+                if said := self.stop():
+                    warnings.warn(said, stacklevel=1)
 
     def _tell(self, name: str, *arguments: Any, now: bool = False) -> None:
         self._require()
@@ -166,7 +169,7 @@ class Background:
         elif kind == "failed":
             self._failure, self._stopped = value, True
         elif kind == "stopped":
-            self._stopped = True
+            self._said, self._stopped = value, True
         else:
             pieces, self.durable = value
             for _ in range(pieces):

@@ -47,7 +47,7 @@ def main(parent: int, calls: int, service: int, ring: int, journal: int) -> None
         reader, going = Reader(Window(ring)), True
         while going:
             going = _take(received(told, parent), recorder, reader, tell)
-        tell.send(("stopped", None))
+        tell.send(("stopped", recorder.stop()))
     except (EOFError, ConnectionError):
         return
     except Exception as error:
@@ -56,14 +56,14 @@ def main(parent: int, calls: int, service: int, ring: int, journal: int) -> None
 
 
 def _take(told: Any, recorder: Recorder, reader: Reader, tell: Connection) -> bool:
-    """Make the calls that were told; return whether more may follow."""
-    pieces, name = 0, ""
-    for name, arguments in told:
+    """Make the calls that were told, but for that to stop; return whether more may follow."""
+    pieces, calls = 0, [call for call in told if call[0] != "stop"]
+    for name, arguments in calls:
         placed = [argument for argument in arguments if isinstance(argument, Placed)]
         getattr(recorder, name)(*(_seen(name, argument, reader) for argument in arguments))
         pieces += len(placed)
     tell.send(("done", (pieces, recorder.durable)))
-    return name != "stop"
+    return len(calls) == len(told)
 
 
 def _seen(name: str, argument: Any, reader: Reader) -> Any:

@@ -20,6 +20,7 @@ from polarchive.format.storage import PLAIN
 from polarchive.format.tensors import Array, layout_of, root_of
 from polarchive.recording.coder import Coder
 from polarchive.recording.snapshot import Snapshot, State
+from polarchive.recording.stamping import Stamping
 from polarchive.recording.steps import Steps
 
 Indices: TypeAlias = npt.NDArray[np.integer[Any]]
@@ -29,7 +30,8 @@ Indices: TypeAlias = npt.NDArray[np.integer[Any]]
 class Position:
     """Say where a run stands, of which `leaves` are the entries' digests and `first` is the raw size of state 0.
 
-    `stored` is said of the last state; `passing`, that it is there only so that recording can go on from it.
+    `stored` is said of the last state; `passing`, that it is there only so that recording can go on from it. `stamp` is
+    the digest of the newest stamp beside the log.
     """
 
     segments: int = 0
@@ -41,13 +43,15 @@ class Position:
     leaves: tuple[Digest, ...] = ()
     first: int | None = None
     epoch: int = 0
+    stamp: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """Say which run is recorded and how: what a recorder needs besides what the loop feeds it.
 
-    `store` means that every so many-th state is stored; `dataset` is where the leaf digests lie in indexed mode.
+    `store` means that every so many-th state is stored; `dataset` is where the leaf digests lie in indexed mode;
+    `stamps` says how heads are to be stamped.
     """
 
     folder: Path
@@ -58,6 +62,7 @@ class Task:
     store: int
     dataset: Path | None
     position: Position
+    stamps: Stamping | None = None
 
 
 class Recording(Protocol):
@@ -88,8 +93,8 @@ class Recording(Protocol):
     def end(self) -> None:
         """End the run."""
 
-    def stop(self) -> None:
-        """Finish what was asked for, drop the open segment, and give up the directory."""
+    def stop(self) -> str:
+        """Finish what was asked for, drop the open segment, give up the directory; return what people should know."""
 
 
 class Recorder:
@@ -105,6 +110,7 @@ class Recorder:
         self._segments, self._records, self._root = at.segments, at.records, at.root
         self._stored, self._passing = at.stored, at.root if at.passing else None
         self._open = Steps(at.steps, task.micro)
+        self._stamper = task.stamps.start(task.folder) if task.stamps else None
         self.durable = at.steps
         self._failed = False
 
@@ -164,9 +170,10 @@ class Recorder:
         with self._once():
             self._append(End(self._root, self.durable, self._records))
 
-    def stop(self) -> None:
-        """Drop the open segment and give up the directory; what is durable stays."""
-        self._journal.close()
+    def stop(self) -> str:
+        """Drop the open segment and give up the directory; what is durable stays. Return what people should know."""
+        self._journal.close()  # first, so that whoever goes on with the run waits for no authority
+        return self._stamper.stop() if self._stamper else ""
 
     def _made(self, root: Digest, last: bool) -> tuple[Segment, bytes]:
         """Return the segment that a state closes, and its rows."""
@@ -182,8 +189,14 @@ class Recorder:
             root=root,
             stored=last or number % self._task.store == 0,
             epoch=self._task.position.epoch,
+            not_before=self._not_before(),
         )
         return segment, data
+
+    def _not_before(self) -> Digest | None:
+        """Return the digest of the newest stamp: it is over an earlier head, since this segment is in none yet."""
+        newest = self._stamper.latest if self._stamper else None
+        return newest or self._task.position.stamp
 
     def _keep(self, segment: Segment, state: State) -> list[Digest]:
         """Put a state on disk, stored or in passing, and return the one that may go once its entry is durable."""
@@ -224,5 +237,8 @@ class Recorder:
         self._journal.sync()  # an entry is durable before its head exists, so no head outlives what it covers
         self._tree.append(merkle.leaf(entry))
         head = note.Head(note.origin(self._task.key, self._task.run), len(self._tree), self._tree.root())
-        self._journal.append(journal.HEAD, note.sign(head, self._signer))
+        signed = note.sign(head, self._signer)
+        self._journal.append(journal.HEAD, signed)
         self._journal.sync()
+        if self._stamper:
+            self._stamper.head(head.size, signed)  # which is durable before it leaves the machine

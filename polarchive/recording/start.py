@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polarchive.errors import RecordingError
-from polarchive.format import disk, journal, log, merkle
+from polarchive.format import attach, disk, journal, log, merkle
 from polarchive.format.archive import Archive
+from polarchive.format.attached import Attached
 from polarchive.format.entry import Commitment, Hyper
 from polarchive.format.journal import Journal, Run
 from polarchive.format.log import Log
+from polarchive.format.merkle import Digest
 from polarchive.format.note import Signer, VerifierKey
 from polarchive.format.schema import Schema
 from polarchive.format.sources import Recorded
@@ -18,6 +20,7 @@ from polarchive.format.tensors import Array, size_of
 from polarchive.recording.background import Background
 from polarchive.recording.dataset import Dataset
 from polarchive.recording.recorder import Position, Recorder, Recording, Task
+from polarchive.recording.stamping import Stamping
 from polarchive.trust.keys import SECRET_SIZE, read_secret, write_private
 
 
@@ -33,6 +36,7 @@ class Wanted:
     store: int
     dataset: Dataset | None = None
     run: bytes | None = None
+    stamps: Stamping | None = None
 
     @property
     def commitment(self) -> Commitment:
@@ -77,6 +81,7 @@ def begin(wanted: Wanted, resume: bool) -> Begun:
 
 def _fresh(wanted: Wanted, kept: Journal) -> Begun:
     kept.keep_only([])
+    attach.keep_only(wanted.folder, 0)
     return Begun(kept, _task(wanted, wanted.run or secrets.token_bytes(16), Position()), _schema(wanted))
 
 
@@ -85,10 +90,12 @@ def _resumed(wanted: Wanted, kept: Journal, run: Run) -> Begun:
     _require_same(wanted, checked)
     if wanted.commitment.salted and not (wanted.folder / journal.SECRET).exists():
         raise RecordingError(f"{wanted.folder}: its secret is gone, without which no batch of it can be shown")
+    attach.keep_only(wanted.folder, len(checked.raw))
     with Archive(wanted.folder, checked, Recorded(run), None) as archive:
         last = archive.segments[-1] if archive.segments else None
         state = archive.state(-1)
         hyper = archive.steps(last.index)[-1].hyper if last else None
+        stamp = _newest(archive.attached)
     stored = {checked.header.root, *(segment.root for segment in checked.segments if segment.stored)}
     root = last.root if last else checked.header.root
     kept.keep_only({*stored, root})
@@ -102,8 +109,15 @@ def _resumed(wanted: Wanted, kept: Journal, run: Run) -> Begun:
         leaves=tuple(map(merkle.leaf, checked.raw)),
         first=size_of(checked.header.layout),
         epoch=kept.next_epoch(1 + (last.epoch if last else 0)),
+        stamp=stamp,
     )
     return Begun(kept, _task(wanted, checked.header.run, at), checked.header.schema, state, hyper, run.dropped)
+
+
+def _newest(attached: Attached) -> Digest | None:
+    """Return the digest of the stamp with the latest time, by its own account."""
+    newest = max(attached.stamps, key=lambda each: (each.stamp.time, each.size, each.number), default=None)
+    return newest.stamp.digest if newest else None
 
 
 def _task(wanted: Wanted, run: bytes, at: Position) -> Task:
@@ -113,7 +127,7 @@ def _task(wanted: Wanted, run: bytes, at: Position) -> Task:
         leaves = wanted.folder / journal.DATASET
         with disk.replacing(leaves) as file:
             file.write(wanted.dataset.leaves)
-    return Task(wanted.folder, wanted.key, run, secret, wanted.micro, wanted.store, leaves, at)
+    return Task(wanted.folder, wanted.key, run, secret, wanted.micro, wanted.store, leaves, at, wanted.stamps)
 
 
 def _schema(wanted: Wanted) -> Schema | None:

@@ -20,6 +20,7 @@ from polarchive.format.commitment import Batch
 from polarchive.format.entry import Header, Hyper, Initial
 from polarchive.format.schema import Schema
 from polarchive.recording.dataset import Dataset
+from polarchive.recording.stamping import Stamping
 from polarchive.recording.start import Begun, Wanted, begin
 from polarchive.training import seeds, stack
 from polarchive.training.arrays import to_tensors
@@ -41,7 +42,8 @@ class Writer:
     `store` keeps every so many-th state (and the last) and commits to the others by their roots. `dataset` names
     records that are committed once, for `record(rows=…)`. `resume` goes on with the run in `folder`, if there is one:
     the trainer then holds its last durable state, and the loop is to go on from `step`. A process of its own writes;
-    with `background` false `record` does, and returns when all is on disk.
+    with `background` false `record` does, and returns when all is on disk. `stamps` has heads stamped meanwhile, for
+    which only the end waits: a warning then says what is lacking.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Writer:
         schema: Callable[[Batch], Schema] = Schema.of,
         store: int = 1,
         dataset: Dataset | None = None,
+        stamps: Stamping | None = None,
         resume: bool = False,
         background: bool = True,
         run: bytes | None = None,
@@ -65,7 +68,7 @@ class Writer:
             raise ValueError("every, accumulate and store are at least 1")
         self._folder, self._trainer, self._every, self._accumulate = Path(folder), trainer, every, accumulate
         self._initial = Initial("unexplained") if seed is None else Initial("seeded", seed=seed)
-        self._wanted = Wanted(Path(folder), signer.key, every, accumulate, salted, store, dataset, run)
+        self._wanted = Wanted(Path(folder), signer.key, every, accumulate, salted, store, dataset, run, stamps)
         begun = begin(self._wanted, resume)
         self._run, self._schema, self._schema_of = begun.task.run, begun.schema, schema
         self._step = begun.task.position.steps
@@ -113,11 +116,12 @@ class Writer:
         try:
             self._finish()
         finally:
-            self._recorder.stop()
+            self.abandon()
 
     def abandon(self) -> None:
         """Stop recording and drop the open segment; what was recorded before it becomes durable."""
-        self._recorder.stop()
+        if said := self._recorder.stop():
+            warnings.warn(said, stacklevel=4)
 
     def __enter__(self) -> "Writer":
         return self
