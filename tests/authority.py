@@ -105,7 +105,8 @@ class Authority:
         """Return the response that stamps a message."""
         return self.stamp(sha256(message).digest(), None)
 
-    def stamp(self, imprint: bytes, nonce: int | None, status: str = "granted") -> bytes:
+    def stamp(self, imprint: bytes, nonce: int | None, status: str = "granted", said: str = "") -> bytes:
+        """Return the response of this status, in words too, that has a token over an imprint."""
         info: dict[str, Any] = {
             "version": "v1",
             "policy": self.policy,
@@ -117,14 +118,17 @@ class Authority:
             info["accuracy"] = _accuracy(self.accuracy)
         if nonce is not None:
             info["nonce"] = nonce + self.nonce_off_by
-        token = self._signed(tsp.TSTInfo(self.info(info)).dump())
-        response = tsp.TimeStampResp({"status": {"status": status}, "time_stamp_token": token})
-        dumped: bytes = response.dump()
+        return self.around(tsp.TSTInfo(self.info(info)).dump(), status, said)
+
+    def around(self, content: bytes, status: str = "granted", said: str = "") -> bytes:
+        """Return the response whose token has this content, whatever it is, signed as if it were in order."""
+        response = {"status": _status(status, said), "time_stamp_token": self._signed(content)}
+        dumped: bytes = tsp.TimeStampResp(response).dump()
         return dumped
 
     def refusal(self, said: str = "") -> bytes:
         """Return the response of an authority that does not grant the request."""
-        status = tsp.PKIStatusInfo({"status": "rejection", **({"status_string": [said]} if said else {})}).dump()
+        status = _status("rejection", said).dump()
         return bytes([0x30, len(status), *status])  # asn1crypto holds that every response has a token
 
     def _signed(self, content: bytes) -> cms.ContentInfo:
@@ -187,6 +191,10 @@ def _usage(*allowed: str) -> x509.KeyUsage:
         "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign crl_sign"
     )
     return x509.KeyUsage(**{each: each in allowed for each in every.split()}, encipher_only=False, decipher_only=False)
+
+
+def _status(word: str, said: str) -> tsp.PKIStatusInfo:
+    return tsp.PKIStatusInfo({"status": word, **({"status_string": [said]} if said else {})})
 
 
 def _accuracy(seconds: float) -> dict[str, int]:

@@ -6,7 +6,7 @@ import json
 import re
 import struct
 import zlib
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tests import independent_coding as coding
+from tests import independent_stamp as stamp
 from tests.independent_coding import MIB, SIZES, Refused, need, root, sha256
 
 # The forms of JSON values; two lines for one name are alternatives. FIELD:FORM and so on is an object of these fields,
@@ -270,6 +271,11 @@ def read_archive(raw: bytes) -> None:
     numbers = [(int(name.split("-")[2][:10]), name) for name in members]
     stored = [(at, name) for at, name in numbers if name[:2] == "70"]
     need(all(size in sizes for size, name in numbers if name[:2] != "70"), "member")
+    for size, note in zip(sorted(sizes), re.findall(rb"(?:.*\n){5}", notes), strict=True):
+        stamp.read_stamps(note, [(name, members[name]) for at, name in numbers if (at, name[:2]) == (size, "50")])
+    for _, name in numbers:
+        need(name[:2] != "60" or all(map(is_cosignature, members[name].split(b"\n")[:-1] or [b""])), "cosignature")
+        need(name[:2] != "60" or members[name].endswith(b"\n"), "cosignature")
     need([at for at, _ in stored] == list(roots), "member")
     layout = {one["name"]: (one["dtype"], one["shape"]) for one in header["layout"]}
     most = 16 * sum(coding.length(*one) for one in layout.values()) + 16 * MIB
@@ -277,6 +283,14 @@ def read_archive(raw: bytes) -> None:
     states = coding.read_states(forms, most, read_json)
     need({at: coding.state_root(state).hex() for at, state in states.items()} == roots, "state")
     need({name: one[:2] for name, one in states[0].items()} == layout, "state")
+
+
+def is_cosignature(line: bytes) -> bool:
+    """Tell whether a line without its end is one of a witness."""
+    found = re.fullmatch(rb"\xe2\x80\x94 [!-*,-~]+ ([A-Za-z0-9+/]+={0,2})", line)
+    with suppress(ValueError):
+        return bool(found) and b64encode(raw := b64decode(found[1], validate=True)) == found[1] and len(raw) > 4
+    return False
 
 
 def read_journal(raw: bytes) -> int:

@@ -12,6 +12,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 
 from polarchive.errors import FormatError, Reason
-from polarchive.format import container, frames, merkle
+from polarchive.format import attach, container, frames, merkle, note
 from polarchive.format import zip as layout
 from polarchive.format.archive import open_archive
 from polarchive.format.canonical import encode
@@ -27,6 +28,7 @@ from polarchive.format.delta import MAGIC
 from polarchive.format.entry import Commitment
 from polarchive.format.inspect import inspect
 from polarchive.format.limits import (
+    MAX_ATTACHED,
     MAX_BRACKETS,
     MAX_DATASET,
     MAX_ENTRIES,
@@ -34,11 +36,13 @@ from polarchive.format.limits import (
     MAX_HEADER,
     MAX_INDEX,
     MAX_MEMBERS,
+    MAX_STAMP,
     MAX_TENSORS,
     MAX_TENSORS_HEADER,
     MAX_VALUES,
 )
 from polarchive.format.zip import Listed
+from tests.authority import Authority
 from tests.simulator import Member, at, changed
 from tools.catalogue import OK, Vector
 from tools.catalogue.forge import (
@@ -55,6 +59,7 @@ from tools.catalogue.forge import (
     zipped,
 )
 from tools.catalogue.large import layout as layout_of
+from tools.catalogue.stamps import der
 from tools.catalogue.tensor_files import sized
 
 GROWTH = 512 << 20
@@ -63,6 +68,8 @@ SECONDS = 60
 TERABYTE = 1 << 40
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "tests" / "vectors"
+TSA = Authority("tsa")
+HEAD = note.imprint(NONE.run().notes[0])
 Files = list[tuple[str, bytes | int]]
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
@@ -199,6 +206,25 @@ def dataset_of(count: int) -> bytes:
     return forged(NONE, header=changed(commitment=commitment), members=plus(container.DATASET, data))
 
 
+def stamped(stamp: bytes, count: int = 1) -> bytes:
+    """Return an archive that has so many copies of a stamp over its only head."""
+    names = [container.stamp_name(1, number) for number in range(count)]
+    return with_members(lambda members: sorted([*members, *((name, stamp) for name in names)]))
+
+
+def saying(said: str, size: int = MAX_STAMP) -> bytes:
+    """Return an honest stamp in a response of this size, which says something again and again."""
+    times = (size - 2048) // len(said)
+    room = size - len(TSA.stamp(HEAD, None, said=said * times))
+    return TSA.stamp(HEAD, None, said=said * times + " " * room)
+
+
+def holding(certificate: bytes) -> bytes:
+    """Return a stamp as large as may be that holds a certificate again and again, the last one first."""
+    sent = [certificate] * ((MAX_STAMP - 2048) // len(certificate))
+    return replace(TSA, certificates=lambda own: [b"\x31\0", *own, *sent]).stamp(HEAD, None)
+
+
 def sparse(path: Path, files: Files) -> Path:
     """Write a ZIP of these members, of which those that are given by their size are holes in the file."""
     listed, offset = [], 0
@@ -218,6 +244,14 @@ def hollow(name: str, size: int = TERABYTE) -> Files:
     """Return the members of an archive one of which is a hole of so many bytes, with an index that tells its size."""
     members = {**dict(members_of(ONE)), name: b""}
     files = [(found, size if found == name else data) for found, data in sorted(members.items())]
+    rows = [_row(_listed(found, data)) for found, data in files]
+    return [*files, (container.INDEX, encode({"members": rows}))]
+
+
+def hollows(count: int) -> Files:
+    """Return the members of an archive with so many stamps of the greatest size over its heads, all of them holes."""
+    names = [container.stamp_name(size, number) for size in (1, 2, 3) for number in range(count // 3 + 1)]
+    files = sorted([*members_of(ONE), *((name, MAX_STAMP) for name in names)])
     rows = [_row(_listed(found, data)) for found, data in files]
     return [*files, (container.INDEX, encode({"members": rows}))]
 
@@ -279,6 +313,12 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "coded_description_of_pairs": (lambda: coded(pairs(MAX_VALUES, MAX_TENSORS_HEADER - 8)), Reason.FIELD),
     "coded_description_of_zeros": (lambda: coded(bytes(MAX_TENSORS_HEADER)), Reason.JSON),
     "dataset_of_the_most_records": (lambda: dataset_of(MAX_DATASET), OK),
+    "stamp_of_the_greatest_size": (lambda: stamped(saying("x")), OK),
+    "stamp_of_zeros": (lambda: stamped(bytes(MAX_STAMP)), Reason.STAMP),
+    "stamp_of_sequences_in_sequences": (lambda: stamped(b"\x30\x80" * (MAX_STAMP // 2)), Reason.STAMP),
+    "stamp_of_many_certificates": (lambda: stamped(holding(b"\x30\0")), Reason.STAMP),
+    "stamp_of_its_certificate_many_times": (lambda: stamped(holding(der(TSA.root))), Reason.STAMP),
+    "stamps_as_many_as_a_head_has": (lambda: stamped(saying("x"), attach.MOST), OK),
 }
 SLOW = {
     "index_of_pairs",
@@ -301,6 +341,7 @@ HOLLOW: dict[str, tuple[Callable[[], Files], str]] = {
     "heads": (lambda: hollow(container.HEADS), Reason.LIMIT),
     "stamp": (lambda: hollow(container.stamp_name(1, 0)), Reason.LIMIT),
     "cosignatures": (lambda: hollow(container.cosignatures_name(1)), Reason.LIMIT),
+    "stamps": (lambda: hollows(MAX_ATTACHED // MAX_STAMP + 1), Reason.LIMIT),
     "state_0": (lambda: hollow(container.state_name(0)), Reason.TENSORS),
     "state_1": (lambda: hollow(STATE), Reason.TENSORS),
     "index": (lambda: [(container.INDEX, TERABYTE)], Reason.LIMIT),

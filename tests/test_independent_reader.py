@@ -4,12 +4,15 @@ import hashlib
 import hmac
 import itertools
 import struct
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import load_der_x509_certificate
 
 from tests import independent_coding as coding
 from tests import independent_reader as reader
+from tests import independent_stamp as stamp
 
 VECTORS = sorted((Path(__file__).parent / "vectors").glob("*.vec"))
 
@@ -90,6 +93,13 @@ def read(head: dict[str, str], raw: bytes) -> None:
         case "salts":
             place = [number(key) for key in ("epoch", "step", "start", "count")]
             assert salts(told("secret"), told("run"), *place) == raw
+        case "stamp":
+            said = stamp.read_stamp(raw)
+            held = [load_der_x509_certificate(b64decode(root)) for root in head["roots"].split()]
+            nonce = number("nonce") if "nonce" in head else None
+            stamp.check_stamp(said, told("over"), held, head.get("policies", "").split(), nonce)
+            assert head.get("time") in (None, said.time.isoformat())
+            assert head.get("accuracy") in (None, str(said.accuracy and said.accuracy.total_seconds()))
         case "record":
             assert coding.sha256(b"\0polarchive/v1/record\0", told("salt"), raw) == told("leaf")
         case kind:

@@ -16,9 +16,11 @@ import re
 import subprocess
 import sys
 import tempfile
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +29,12 @@ from typing import Any
 
 import click
 import zstandard
+from asn1crypto import parser as asn1
+from asn1crypto.tsp import TimeStampResp
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import Certificate
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -36,22 +44,27 @@ from polarchive.format import (  # noqa: E402
     canonical,
     challenge,
     container,
+    cosignature,
     journal,
     merkle,
     note,
     spelling,
+    stamp,
     storage,
     tensors,
 )
 from polarchive.format.archive import open_archive  # noqa: E402
 from polarchive.format.blob import Blob  # noqa: E402
+from polarchive.format.certificate import signer_of  # noqa: E402
+from polarchive.format.cosignature import WitnessKey  # noqa: E402
 from polarchive.format.inspect import inspect  # noqa: E402
 from polarchive.format.limits import MAX_ENTRY  # noqa: E402
 from polarchive.format.note import Head, VerifierKey  # noqa: E402
 from polarchive.recording.coder import Coder  # noqa: E402
 from polarchive.trust.keys import load_verifier  # noqa: E402
+from tests.authority import EPOCH  # noqa: E402
 from tests.simulator import PROVER, FakeSigner, Member, spell_state  # noqa: E402
-from tools.catalogue import OK, Vector, coded, rules  # noqa: E402
+from tools.catalogue import OK, Vector, coded, rules, stamps  # noqa: E402
 from tools.catalogue.forge import TWO, parts_of, zipped  # noqa: E402
 from tools.catalogue.journals import frames_of  # noqa: E402
 from tools.catalogue.tensor_files import spelled  # noqa: E402
@@ -60,6 +73,8 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 KEPT: list[tempfile.TemporaryDirectory[str]] = []
 SAVED = ROOT / "build" / "fuzz"
 BASE = {**coded.BASE, **rules.BASE}
+TEXT = TWO.run().heads[0].text
+WITNESSES = [FakeSigner(f"witness.example/w{number}", bytes([number]) * 32) for number in (1, 2)]
 LIMITS = ("-timeout=20", "-rss_limit_mb=1024", "-max_len=16384", "-print_final_stats=1")
 Mutate = Callable[[bytes], bytes]
 Mutator = Callable[[bytes, Mutate, random.Random], bytes]
@@ -291,6 +306,94 @@ def verifier_key(data: bytes) -> None:
     path = folder() / "key.pub"
     path.write_bytes(data)
     assert str(load_verifier(path)).encode() == data.replace(b"\r", b"\n").strip(b"\n")
+
+
+def change_der(data: bytes, mutate: Mutate, roll: random.Random) -> bytes:
+    """Change a value somewhere within others, whose lengths are made right."""
+    content = asn1.parse(data)[4]
+    parts = list(values_of(content)) if data[0] & 0x20 else []
+    if not parts or roll.random() < 0.1:
+        return value_of(data[:1], mutate(content))
+    index = roll.randrange(len(parts))
+    parts[index] = change_der(parts[index], mutate, roll)
+    return value_of(data[:1], b"".join(one_changed(parts, bytes, roll)))
+
+
+def values_of(content: bytes) -> Iterator[bytes]:
+    """Yield the DER values that follow one another."""
+    while content:
+        size = sum(map(len, asn1.parse(content)[3:]))
+        yield content[:size]
+        content = content[size:]
+
+
+def value_of(tag: bytes, content: bytes) -> bytes:
+    """Return the DER value of this content."""
+    size = len(content)
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return tag + (bytes([size]) if size < 128 else bytes([0x80 | len(octets)]) + octets) + content
+
+
+def change_stamp(data: bytes, mutate: Mutate, roll: random.Random) -> bytes:
+    """Change what a token says and sign it, or the certificate that signs it and certify it, or anything at all."""
+    match roll.randrange(4):
+        case 0:
+            token = TimeStampResp.load(data)["time_stamp_token"]["content"]
+            return stamps.TSA.around(change_der(bytes(token["encap_content_info"]["content"]), mutate, roll))
+        case 1:
+            told, by, _ = values_of(asn1.parse(stamps.der(stamps.TSA.certificate))[4])
+            told = change_der(told, mutate, roll)
+            signature = stamps.TSA.root_key.sign(told, ec.ECDSA(hashes.SHA256()))
+            return stamps.under(value_of(b"\x30", told + by + value_of(b"\x03", b"\0" + signature)))
+        case _:
+            return change_der(data, mutate, roll)
+
+
+@target(both(of_kind("stamp"), in_archives("50-")), change_stamp)
+def timestamp(data: bytes) -> None:
+    """Read a stamp, find who signed it, and check it; nobody is believed whom a root has not certified."""
+    found = stamp.read(data)
+    assert (found.time - (found.accuracy or timedelta())).year in stamp.YEARS
+    with suppress(PolError):
+        signer_of(data)
+    roots = [stamps.TSA.root, stamps.TOP.root]
+    stamp.check(found, found.imprint, roots)
+    assert any(is_issued(signer_of(data), by) for by in (*roots, stamps.BELOW.root))
+
+
+def is_issued(certificate: Certificate, by: Certificate) -> bool:
+    """Tell whether one certificate is signed under the other."""
+    with suppress(InvalidSignature, ValueError, TypeError):
+        certificate.verify_directly_issued_by(by)
+        return True
+    return False
+
+
+def cosigned_seeds() -> Iterator[bytes]:
+    """Return lines of two witnesses over a head, in some ways that they may be put together."""
+    one, two = (cosignature.cosign(TEXT, each, EPOCH) for each in WITNESSES)
+    yield from (one, two, one + two, one * 2 + two, one[:-1], one.replace(b"/w1", b"/w3") + two, one[:40] + two)
+    yield from in_archives("60-")()
+
+
+def change_cosigned(data: bytes, mutate: Mutate, roll: random.Random) -> bytes:
+    """Change a line or what is in its base64, or add one of another time."""
+    lines = data.split(b"\n")[:-1]
+    index = roll.randrange(len(lines))
+    name, _, coded = lines[index].rpartition(b" ")
+    lines[index] = name + b" " + b64encode(mutate(b64decode(coded))) if roll.random() < 0.5 else mutate(lines[index])
+    if roll.random() < 0.3:
+        lines.append(cosignature.cosign(TEXT, WITNESSES[0], EPOCH + timedelta(seconds=roll.randrange(1 << 36)))[:-1])
+    return b"".join(line + b"\n" for line in one_changed(lines, bytes, roll))
+
+
+@target(cosigned_seeds, change_cosigned)
+def cosignatures(data: bytes) -> None:
+    """Read the lines of witnesses; none of them counts twice."""
+    known = [WitnessKey(each.name, each.key.public) for each in WITNESSES]
+    found = cosignature.read(data, TEXT, known)
+    assert len({each.witness for each in found}) == len(found) <= len(known)
+    assert found == tuple(sorted(found, key=lambda each: each.time))
 
 
 def change_safetensors(data: bytes, mutate: Mutate, roll: random.Random) -> bytes:

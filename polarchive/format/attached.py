@@ -6,8 +6,7 @@ from hashlib import sha256
 from itertools import groupby
 
 from polarchive.errors import FormatError, Reason
-from polarchive.format import container, note, stamp
-from polarchive.format.limits import MAX_COSIGNATURES
+from polarchive.format import container, cosignature, note, stamp
 from polarchive.format.log import Log
 from polarchive.format.merkle import Digest
 from polarchive.format.stamp import Stamp
@@ -73,6 +72,7 @@ def _stamps(head: bytes, size: int, members: Sequence[tuple[str, bytes]]) -> Ite
 
 
 def _lines(name: str, data: bytes) -> bytes:
-    if len(data) > MAX_COSIGNATURES or not data.endswith(b"\n"):
-        raise FormatError(Reason.COSIGNATURE, name, f"not whole lines, or more than {MAX_COSIGNATURES} bytes")
+    """Return the lines of witnesses; FormatError if one is not well formed, whoever's it is."""
+    if not cosignature.lines(data, name):
+        raise FormatError(Reason.COSIGNATURE, name, "no line of a witness")
     return data

@@ -15,6 +15,7 @@ MAX_STEPS_PER_SEGMENT: Final = 1 << 20
 MAX_NOTE: Final = 1 << 12
 MAX_STAMP: Final = 1 << 16
 MAX_COSIGNATURES: Final = 1 << 16
+MAX_ATTACHED: Final = 64 << 20
 MAX_DATASET: Final = 1 << 22
 MAX_TENSORS: Final = 1 << 17
 MAX_TENSORS_HEADER: Final = 32 << 20

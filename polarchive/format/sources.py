@@ -11,6 +11,7 @@ from polarchive.format.blob import Blob
 from polarchive.format.container import Container
 from polarchive.format.entry import Segment
 from polarchive.format.limits import (
+    MAX_ATTACHED,
     MAX_DATASET,
     MAX_ENTRIES,
     MAX_ENTRIES_SIZE,
@@ -73,8 +74,14 @@ class Sealed:
         return bytes(self.parts.blobs[container.DATASET].bounded(merkle.SIZE * MAX_DATASET))
 
     def attached(self) -> Mapping[str, bytes]:
-        """Return the members that are stamps and cosignatures."""
-        return {name: self.parts.read(name, MAX_STAMP) for name in self.parts.blobs if container.is_attached(name)}
+        """Return the members that are stamps and cosignatures; FormatError if they are too much to hold."""
+        names = list(filter(container.is_attached, self.parts.blobs))
+        size = sum(self.parts.listed[name].size for name in names)
+        if size > MAX_ATTACHED:
+            raise FormatError(
+                Reason.LIMIT, "stamps", f"{size} bytes with cosignatures, at most {MAX_ATTACHED} are allowed"
+            )
+        return {name: self.parts.read(name, MAX_STAMP) for name in names}
 
     def seal(self) -> None:
         """Compare every member with the index."""

@@ -6,13 +6,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Final
 
-from cryptography.x509 import load_der_x509_certificate
-
 from polarchive.errors import Reason, StampError
 from polarchive.format import stamp
 from polarchive.format.attached import Attached, Stamped
+from polarchive.format.certificate import signer_of
 from polarchive.format.merkle import Digest
-from polarchive.format.stamp import Stamp
 from polarchive.trust.trust import Authority, Trust
 
 _STRANGE: Final = (Reason.STAMP_ROOT, "by no authority that you believe")
@@ -98,7 +96,7 @@ def _as_dated(stamped: Stamped, authority: Authority) -> Dated:
         accuracy=authority.accuracy if said.accuracy is None else said.accuracy,
         authority=authority.name,
         digest=said.digest,
-        expires=_expiry(said),
+        expires=signer_of(said.raw).not_valid_after_utc,
         renewal=stamped.renewal,
     )
 
@@ -128,15 +126,4 @@ def _expired(each: Dated) -> Refused:
     name = f"stamp {each.number} over the head of {each.size}"
     return Refused(
         name, Reason.STAMP_EXPIRED, f"{each.authority}'s certificate ended {each.expires}, and no renewal covers it"
-    )
-
-
-def _expiry(said: Stamp) -> datetime:
-    """Return when the certificate ends under which a checked stamp was signed."""
-    signer = next(iter(said.response.signed_data.signer_infos))
-    certificates = map(load_der_x509_certificate, said.response.signed_data.certificates)
-    return next(
-        found.not_valid_after_utc
-        for found in certificates
-        if (found.issuer, found.serial_number) == (signer.issuer, signer.serial_number)
     )

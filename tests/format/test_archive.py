@@ -258,21 +258,6 @@ def test_members_that_do_not_fit_the_entries_are_refused(members: Hook[Member], 
     assert error is not None and error.reason == reason
 
 
-@pytest.mark.parametrize(
-    "name", [container.stamp_name(2, 0), container.stamp_name(2, 7), container.cosignatures_name(2)]
-)
-def test_what_others_add_to_a_head_is_kept(name: str, tmp_path: Path) -> None:
-    open_and_seal(Simulation(members=added(name)).seal(tmp_path / "run.pol"), [PROVER.key])
-
-
-def test_a_changed_byte_of_what_others_added_is_refused_when_sealed(tmp_path: Path) -> None:
-    path = Simulation(members=added(container.stamp_name(2, 0), b"a timestamp token")).seal(tmp_path / "run.pol")
-    path.write_bytes(path.read_bytes().replace(b"a timestamp token", b"another one token"))
-    open_archive(path, trusted=[PROVER.key]).close()
-    error = refusal_of(path)
-    assert error is not None and error.reason == Reason.DIGEST
-
-
 def test_a_dataset_is_needed_in_indexed_mode(tmp_path: Path) -> None:
     indexed = Simulation(dataset=7)
     error = refusal_of(replace(indexed, members=without(container.DATASET)).seal(tmp_path / "run.pol"))
@@ -298,13 +283,6 @@ def test_records_of_a_dataset_open(tmp_path: Path) -> None:
     for row, opening in zip(batches, openings, strict=True):
         opening.check(row)
         RecordOpening.of(opening, 1).check(row)
-
-
-@pytest.mark.parametrize("name", [container.stamp_name(2, 0), container.cosignatures_name(2)])
-def test_what_others_add_is_bounded(name: str, tmp_path: Path) -> None:
-    open_and_seal(Simulation(members=added(name, bytes(1 << 16))).seal(tmp_path / "most.pol"))
-    error = refusal_of(Simulation(members=added(name, bytes((1 << 16) + 1))).seal(tmp_path / "more.pol"))
-    assert error is not None and (error.reason, error.place) == (Reason.LIMIT, name)
 
 
 def test_the_layout_is_that_of_state_0(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tools.catalogue import (  # noqa: F401
     notes,
     proofs,
     rules,
+    stamps,
     tensor_files,
     texts,
 )

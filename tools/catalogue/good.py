@@ -1,6 +1,7 @@
 """Make archives that every reader accepts, each with one thing that readers might not expect."""
 
 import math
+from base64 import b64encode
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -11,6 +12,7 @@ from polarchive.format.entry import Commitment, Header, Initial, StepRow
 from polarchive.format.schema import Field, Schema
 from polarchive.format.tensors import ITEMSIZE, Array
 from polarchive.format.zip import Listed, local_header
+from tests.authority import Authority
 from tests.simulator import Member, Simulation, State, at, batch_of, changed, noise
 from tools.catalogue import good
 from tools.catalogue.forge import (
@@ -33,6 +35,7 @@ from tools.catalogue.forge import (
 )
 
 ROWS = "Records and batches"
+TSA = Authority("tsa")
 FULL = Simulation(segments=2, every=2, records=2)
 PLAIN = Simulation(segments=1, every=1, records=1)
 INDEXED = small(Simulation(segments=1, every=1, records=3, dataset=5))
@@ -124,7 +127,7 @@ def epochs_that_skip() -> bytes:
 @good("Segment")
 def later_than_a_stamp() -> bytes:
     """The second segment names a stamp over the head of size 2, which is in the archive."""
-    stamp = b"a stamp"
+    stamp = TSA.over(TWO.run().notes[1])
     entries = at(1, changed(not_before=sha256(stamp).digest()))
     return forged(TWO, entries=entries, members=plus(container.stamp_name(2, 0), stamp))
 
@@ -137,35 +140,31 @@ def later_than_a_stamp_that_is_not_there() -> bytes:
 
 @good("Stamps and cosignatures")
 def stamps_and_cosignatures() -> bytes:
-    """Two stamps over the head of size 1, one over that of size 2, and cosignatures of that of size 3."""
+    """A stamp over the head of size 2, and cosignatures of that of size 3."""
+    line = "— witness.example " + b64encode(bytes(76)).decode() + "\n"
     members = [
-        (container.stamp_name(1, 0), b"the first stamp"),
-        (container.stamp_name(1, 1), b"the second stamp"),
-        (container.stamp_name(2, 7), b"another stamp, whose number means nothing"),
-        (container.cosignatures_name(3), "— witness.example AAAA\n".encode()),
+        (container.stamp_name(2, 0), TSA.over(ONE.run().notes[1])),
+        (container.cosignatures_name(3), line.encode()),
     ]
     return with_members(lambda found: sorted([*found, *members]), ONE)
 
 
 @good("Stamps and cosignatures", large=True)
 def stamp_of_the_greatest_size() -> bytes:
-    """A stamp of 65,536 bytes."""
-    return with_members(plus(container.stamp_name(1, 0), bytes(65536)))
+    """A stamp of 65,536 bytes, of an authority that has much to say."""
+    rest = len(_saying("x" * 60000)) - 60000
+    return with_members(plus(container.stamp_name(1, 0), _saying("x" * (65536 - rest))))
 
 
-@good("Container")
-def empty_members() -> bytes:
-    """A stamp and cosignatures of no bytes at all."""
-    return with_members(
-        lambda found: sorted([*found, (container.stamp_name(1, 0), b""), (container.cosignatures_name(1), b"")])
-    )
+def _saying(said: str) -> bytes:
+    return TSA.stamp(sha256(NONE.run().notes[0]).digest(), None, said=said)
 
 
 @good("Container")
 def no_padding() -> bytes:
     """A member whose padding field has no zero bytes, because its data would begin aligned anyway."""
     for size in range(64):
-        members = plus(container.stamp_name(1, 0), bytes(size))(members_of(NONE))
+        members = plus(container.stamp_name(1, 0), _saying("x" * size))(members_of(NONE))
         if any(room == 0 for room in _rooms(members)):
             return zipped(parts_of(members))
     raise AssertionError("no size leaves a member aligned")
@@ -403,13 +402,16 @@ def _of_nothing(row: StepRow) -> StepRow:
 @good("Container", large=True)
 def more_than_65535_members() -> bytes:
     """More members than the 16 bits of ZIP's first directory can count: 1,000 stamps over each of 66 heads."""
-    stamps = [(container.stamp_name(size, number), b"") for size in range(1, 67) for number in range(1000)]
-    return with_members(lambda found: sorted([*found, *stamps]), varied(ONE, segments=64, store={64}))
+    run = varied(ONE, segments=64, store={64})
+    stamps = [Authority("tsa", certificates=lambda _: []).over(note) for note in run.run().notes]
+    each = [(container.stamp_name(size, number), raw) for size, raw in enumerate(stamps, 1) for number in range(1000)]
+    return with_members(lambda found: sorted([*found, *each]), run)
 
 
 @good("States")
 def content_with_signatures_of_zip() -> bytes:
     """Stamps and states whose bytes look like records of a ZIP, which readers of the format never search for."""
     bait = b"PK\x05\x06" + bytes(18) + b"PK\x03\x04" + b"PK\x01\x02"
-    stamped = plus(container.stamp_name(1, 0), bait)
-    return forged(NONE, states=at(0, lambda _: {"x": Array("U8", (len(bait),), bait)}), members=stamped)
+    run = varied(NONE, states=at(0, lambda _: {"x": Array("U8", (len(bait),), bait)}))
+    stamp = TSA.stamp(sha256(run.run().notes[0]).digest(), None, said=bait.decode())
+    return forged(run, members=plus(container.stamp_name(1, 0), stamp))
