@@ -8,7 +8,7 @@ run() { printf '$ %s\n' "$*"; "$@"; }
 
 verify() { # ARCHIVE KEY RUN: the judge's call, the same for everyone
     run polarc verify "$1" --key "$2" --trainer examples/cifar10.py:build \
-        --batches examples/cifar10.py:batches --secret "$3/secret"
+        --batches examples/cifar10.py:batches --secret "$3/secret" --report demo/thief.json
 }
 
 start() { # LOG COMMAND: start a server and wait for its url
@@ -51,9 +51,10 @@ printf '$ polarc serve demo/run --as demo/alice.key --judge demo/bob.pub --batch
 start demo/serve.log polarc serve demo/run --as demo/alice.key --judge demo/bob.pub \
     --batches examples/cifar10.py:batches --port 0
 
-say "Bob, who has the archive and Alice's public key, replays every step on the data that he is shown."
-run polarc verify demo/run.pol --key demo/alice.pub --as demo/bob.key --ledger demo/ledger \
-    --trainer examples/cifar10.py:build --batches "$url"
+say "Bob's trust file names Alice's key and the authority; he replays every step on the data that he is shown."
+cp examples/trust.toml demo/trust.toml
+run polarc verify demo/run.pol --trust demo/trust.toml --as demo/bob.key --ledger demo/ledger \
+    --trainer examples/cifar10.py:build --batches "$url" --report demo/alice.json
 kill "$server" && wait "$server"
 say "What Alice's server released is on record: $(grep -c '"released"' demo/run.releases.jsonl) batches."
 
@@ -69,4 +70,8 @@ if [ "$status" -ne 1 ]; then
     exit 1
 fi
 
-say "Done: the honest run was accepted, the forged one was rejected."
+say "Both claim the model, so Bob settles it: by seals, stamps, replay, and how near the weights are."
+run polarc dispute demo/run.pol demo/forged.pol --trust demo/trust.toml --key demo/thief.pub \
+    --report demo/alice.json --report demo/thief.json --symmetries examples/cifar10.py:symmetries
+
+say "Done: the honest run was accepted, the forged one was rejected, and the dispute is settled."

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from polarchive.cli import signing, trusting
-from polarchive.cli.judging import ledger_option, select_option
+from polarchive.cli import judging, signing, trusting
+from polarchive.cli.judging import ledger_option
 from polarchive.format.archive import open_archive
 
 
@@ -17,20 +17,18 @@ from polarchive.format.archive import open_archive
 @click.option("--as", "own", required=True, type=click.Path(exists=True, dir_okay=False), help="Your own signing key.")
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--hours", default=168, show_default=True, type=click.IntRange(1), help="Until it expires.")
-@select_option
+@judging.policy_options
 @ledger_option
-def command(path: Path, own: str, output: Path, hours: int, select: str, ledger: Path, **options: Any) -> None:
+def command(path: Path, own: str, output: Path, hours: int, ledger: Path, **options: Any) -> None:
     """Draw a challenge for the archive at PATH and write the signed request for what it draws.
 
     The nonce is drawn once for this run and kept in the ledger: asking again asks for the same.
     """
-    from polarchive.cli import judging, loading
     from polarchive.format import disk
-    from polarchive.verification.policy import Policy
 
     trust = trusting.trusted(options["keys"], options["trustfile"])
     with open_archive(path, trusted=trust.keys) as archive:
-        policy = Policy(selection=loading.selection(select))
+        policy = judging.chosen(options["policy"], options["select"])
         expires = int(time.time()) + 3600 * hours
         document, plan = judging.ask(archive, policy, signing.signer(own), judging.opened(ledger), expires)
     with disk.replacing(output) as file:

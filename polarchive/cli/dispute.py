@@ -19,7 +19,7 @@ from polarchive.cli.exits import Exit
     "reports",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What polarc verify --json said of one of them; give it twice.",
+    help="What polarc verify --report wrote about one of them; give it twice.",
 )
 @click.option("--symmetries", help="Your FILE.py:function that returns what permutations and scales leave unchanged.")
 @click.option(
@@ -38,7 +38,7 @@ def command(
 ) -> int:
     """Find between the archives FIRST and SECOND, whose owners both claim a model.
 
-    Replay each with polarc verify --json first, and give what it said by --report. Exits with 0 if the finding is
+    Replay each with polarc verify --report FILE first, and give both files here. Exits with 0 if the finding is
     decided, with 4 if not.
     """
     from polarchive.cli import loading

@@ -4,8 +4,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -26,12 +27,29 @@ if TYPE_CHECKING:
     from polarchive.verification.verify import Plan
 
 HOURS = 168
-select_option: Callable[..., Any] = click.option(
-    "--select", default="every", show_default=True, help="every, sample:N, top:Q, top:Q+N or epoch:RECORDS:N."
+_POLICY: Final = (
+    click.option("--policy", default="strict", show_default=True, help="strict, exact, sampled …, or a TOML file."),
+    click.option("--select", help="Instead of the policy's: every, sample:N, top:Q, top:Q+N, epoch:RECORDS:N."),
 )
 ledger_option: Callable[..., Any] = click.option(
     "--ledger", type=click.Path(file_okay=False, path_type=Path), help="Your memory of challenges, a folder."
 )
+
+
+def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say by which policy an archive is judged."""
+    for option in reversed(_POLICY):
+        command = option(command)
+    return command
+
+
+def chosen(policy: str, select: str | None) -> "Policy":
+    """Return the policy of this name or file, with another selection if one is given."""
+    from polarchive.verification import policyfile
+    from polarchive.verification.selecting import selection
+
+    found = policyfile.named(policy)
+    return replace(found, selection=selection(select)) if select else found
 
 
 def opened(folder: Path | None) -> Ledger:

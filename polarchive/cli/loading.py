@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from polarchive.cli.exits import JUDGE
-from polarchive.verification.selections import ByEpoch, Range, Sample, Selection, TopQ, every
+from polarchive.verification.selections import Range
 
 
 def function(reference: str) -> Callable[..., Any]:
@@ -23,25 +23,6 @@ def function(reference: str) -> Callable[..., Any]:
     if not callable(found):
         raise click.UsageError(f"{reference}: {file} has no function {name}")
     return found  # type: ignore[no-any-return]
-
-
-def selection(text: str) -> Selection:
-    """Return the selection that text names: every, sample:N, top:Q, top:Q+N, epoch:RECORDS:N."""
-    kind, _, rest = text.partition(":")
-    try:
-        if kind == "sample":
-            return Sample(int(rest))
-        if kind == "top":
-            largest, _, drawn = rest.partition("+")
-            return TopQ(int(largest), int(drawn or 0))
-        if kind == "epoch":
-            records, _, count = rest.partition(":")
-            return ByEpoch(int(count), int(records))
-    except ValueError:
-        kind = ""
-    if text != "every":
-        raise click.UsageError(f"--select {text}: not every, sample:N, top:Q, top:Q+N or epoch:RECORDS:N")
-    return every
 
 
 def segments(text: str) -> Range:

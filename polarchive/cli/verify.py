@@ -13,6 +13,7 @@ import click
 from polarchive.cli import judging, signing, trusting
 from polarchive.cli.exits import Exit
 from polarchive.cli.judging import ledger_option
+from polarchive.format import disk
 from polarchive.format.archive import Archive, open_archive
 from polarchive.trust import telling
 from polarchive.trust.demands import Seen
@@ -45,6 +46,7 @@ _MOST_THREADS = 256
 )
 @click.option("--segments", help="Replay only these, as START:STOP.")
 @click.option("--exact", is_flag=True, help="As --policy exact: bit for bit, on a machine like the recording one.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Also write the JSON object to a file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(path: Path, as_json: bool, **options: Any) -> int:
     """Verify the archive or run directory PATH, which a key that you trust must have signed."""
@@ -101,7 +103,11 @@ def _replay(archive: Archive, trust: Trust, as_json: bool, **options: Any) -> in
             **data,
         )
         notes(verdict.result)
-    click.echo(json.dumps(report.as_json(verdict)) if as_json else "\n".join(report.text(verdict)))
+    told = json.dumps(report.as_json(verdict))
+    if options["report"]:
+        with disk.replacing(options["report"]) as file:
+            file.write(told.encode())
+    click.echo(told if as_json else "\n".join(report.text(verdict)))
     return {"accepted": Exit.OK, "rejected": Exit.REJECTED, "inconclusive": Exit.INCONCLUSIVE}[verdict.result]
 
 
