@@ -28,7 +28,7 @@ def command(path: Path, own: str, output: Path, hours: int, ledger: Path, **opti
 
     trust = trusting.trusted(options["keys"], options["trustfile"])
     with open_archive(path, trusted=trust.keys) as archive:
-        policy = judging.chosen(options["policy"], options["select"])
+        policy = judging.chosen(options["policy"], options["select"], options["calibration"])
         expires = int(time.time()) + 3600 * hours
         document, plan = judging.ask(archive, policy, signing.signer(own), judging.opened(ledger), expires)
     with disk.replacing(output) as file:

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 HOURS = 168
 _POLICY: Final = (
     click.option("--policy", default="strict", show_default=True, help="strict, exact, sampled …, or a TOML file."),
+    click.option(
+        "--calibration",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="What polarc calibrate found: its limits take the place of the policy's.",
+    ),
     click.option("--select", help="Instead of the policy's: every, sample:N, top:Q, top:Q+N, epoch:RECORDS:N."),
 )
 ledger_option: Callable[..., Any] = click.option(
@@ -43,12 +48,14 @@ def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def chosen(policy: str, select: str | None) -> "Policy":
-    """Return the policy of this name or file, with another selection if one is given."""
-    from polarchive.verification import policyfile
+def chosen(policy: str, select: str | None, calibration: Path | None) -> "Policy":
+    """Return the policy of this name or file, with other limits and another selection if they are given."""
+    from polarchive.verification import calibrationfile, policies, policyfile
     from polarchive.verification.selecting import selection
 
     found = policyfile.named(policy)
+    if calibration:
+        found = policies.calibrated(found, calibrationfile.load(calibration))
     return replace(found, selection=selection(select)) if select else found
 
 

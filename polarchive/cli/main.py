@@ -10,10 +10,12 @@ import click
 from polarchive.cli.exits import Exit, exit_code, judges_line
 
 COMMANDS: Final = {
+    "calibrate": "Measure honest noise, and fit what a judge allows.",
     "challenge": "Ask a prover for the data of drawn segments.",
     "dispute": "Settle whose a model is, where two archives claim it.",
     "inspect": "Tell what an archive or run directory says of itself, unverified.",
     "keygen": "Make a signing key.",
+    "odds": "Calculate what a draw is worth, and what spoofs cost.",
     "pack": "Seal a run directory into one file.",
     "respond": "Answer a judge's challenge with a file.",
     "serve": "Answer judges' challenges over the network.",

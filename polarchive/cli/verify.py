@@ -115,7 +115,9 @@ def _policy(options: dict[str, Any]) -> "Policy":
     from polarchive.cli import loading
     from polarchive.verification.checks.released import Released
 
-    policy = judging.chosen("exact" if options["exact"] else options["policy"], options["select"])
+    policy = judging.chosen(
+        "exact" if options["exact"] else options["policy"], options["select"], options["calibration"]
+    )
     if options["segments"]:
         policy = replace(policy, selection=loading.segments(options["segments"]))
     return replace(policy, of_case=(*policy.of_case, Released(options["model"]))) if options["model"] else policy

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -21,8 +22,8 @@ States: TypeAlias = Callable[[int], Mapping[str, Tensor] | None]
 class Case:
     """Hold an archive, the judge's own code and secret for it, and a trainer fresh from the header's seed.
 
-    `states` shows states that are not stored, on behalf of the prover. `obtained` says how such states were come by,
-    and `recent` keeps the last that were computed again.
+    `build` makes another one, for `built`. `states` shows states that are not stored, on behalf of the prover.
+    `obtained` says how such states were come by, and `recent` keeps the last that were computed again.
     """
 
     archive: Archive
@@ -30,6 +31,7 @@ class Case:
     device: str
     same_randomness: bool
     trainer: Trainer
+    build: Callable[[], Trainer]
     states: States | None = None
     obtained: dict[int, str] = field(default_factory=dict)
     recent: dict[int, State] = field(default_factory=dict)
@@ -46,7 +48,13 @@ class Case:
         """Prepare a case: seed as the prover did, and build."""
         header = archive.header
         own = seeds.probe([torch.device(device)])
-        seeds.apply(header.initial.seed or 0)
-        torch.manual_seed(header.initial.seed or 0)  # the way the prover seeded, which covers devices not yet in use
-        trainer = build(header, device)
-        return cls(archive, shown, device, dict(header.probe) == own, trainer, states)
+        again = partial(build, header, device)
+        trainer = built(again, header.initial.seed or 0)
+        return cls(archive, shown, device, dict(header.probe) == own, trainer, again, states)
+
+
+def built(build: Callable[[], Trainer], seed: int) -> Trainer:
+    """Return a trainer that is built under a seed, as the prover built."""
+    seeds.apply(seed)
+    torch.manual_seed(seed)  # the way the prover seeded, which covers devices not yet in use
+    return build()

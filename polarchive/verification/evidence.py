@@ -1,9 +1,10 @@
 """Hold what replaying one segment showed: numbers, no tensors, so that any policy can judge it later."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from polarchive.format.entry import Hyper
 from polarchive.measures.distance import Distance
 from polarchive.training.values import SEPARATOR
 
@@ -12,6 +13,9 @@ from polarchive.training.values import SEPARATOR
 class Evidence:
     """Hold the distances per tensor between the claimed and the replayed closing state of a segment.
 
+    `in_a_row` segments were replayed from the opening state of the first. `lr` is the largest learning rate of their
+    steps, and `every` how many steps they have where none of them is the run's last, which may be shorter. `own` are
+    the distances of further replays of the judge's own, under other numerics, from the first one.
     `refused` says why the replay did not come to a comparison, at which step: an opening that is not the committed
     batch, or a state that does not fit the trainer. `misfits` are tensors that only one of the two states has, or with
     another dtype or shape. `same_randomness` is False where this machine draws other random numbers than the recording
@@ -27,12 +31,22 @@ class Evidence:
     refused_by: str | None = None
     refused_at: int | None = None
     same_randomness: bool = True
+    in_a_row: int = 1
+    own: tuple[Mapping[str, Distance], ...] = ()
+    lr: float | None = None
+    every: int | None = None
 
     @property
     def residual(self) -> float:
         """Return the ℓ2 distance between claimed and replayed tensors of the model, NaN if nothing was compared."""
         own = [each.l2 for name, each in self.distances.items() if name.split(SEPARATOR)[0] == "model"]
         return math.hypot(*own) if own else math.nan
+
+
+def largest_rate(hypers: Iterable[Hyper]) -> float | None:
+    """Return the largest learning rate of some steps, over all optimizers and groups; None if they state none."""
+    found = [value for hyper in hypers for name, value in hyper.items() if "lr" in name.split(SEPARATOR)[1:]]
+    return max((float(value) for value in found if value is not None), default=None)
 
 
 def kind(name: str) -> str:

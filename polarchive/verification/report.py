@@ -7,11 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from polarchive.trust import telling
+from polarchive.verification.drift import Unexplained
 from polarchive.verification.finding import Finding, Outcome
 from polarchive.verification.verdict import ACCEPTED, INCONCLUSIVE, Judged, Verdict
 
 _SHOWN = 3
-_MARKS = {Outcome.PASSED: "ok  ", Outcome.FAILED: "FAIL", Outcome.UNKNOWN: "??  "}
+_MARKS = {Outcome.PASSED: "ok  ", Outcome.FAILED: "FAIL", Outcome.UNKNOWN: "??  ", Outcome.ADVICE: "note"}
 NOT_SHOWN = (
     "when the steps were computed, or how long that took: stamps show by when the log existed",
     "that the data were its owner's, or what they were before the loop fed them",
@@ -34,13 +35,19 @@ def text(verdict: Verdict) -> Iterator[str]:
         yield from telling.lines(verdict.seen)
     for finding in verdict.findings:
         yield f"  {_MARKS[finding.outcome]} {finding.check}: {_where(finding)}{finding.message}"
-    for judged in verdict.judged:
+    for judged in (*verdict.judged, *verdict.pairs):
         yield from _segment(judged)
+    if verdict.unexplained is not None and verdict.unexplained.segments:
+        yield _displacement(verdict.unexplained)
     if verdict.odds is not None:
         one, tenth = verdict.odds.one, verdict.odds.tenth
         yield f"one bad segment among {total} is met with probability {one:.3g}; of a tenth, one is with {tenth:.3g}"
     elif replayed < total:
         yield f"{total - replayed} segments were not replayed, by the judge's choice: a rehearsal"
+    if verdict.unchecked:
+        yield f"unchecked {', '.join(verdict.unchecked)}"
+    for assumption in verdict.assumes:
+        yield f"assumes   {assumption}"
     if verdict.result in (ACCEPTED, INCONCLUSIVE):
         yield "not shown: " + "; ".join(NOT_SHOWN)
 
@@ -50,17 +57,8 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
     return {
         "verdict": verdict.result,
         "reasons": [_finding(finding) for finding in verdict.reasons],
-        "segments": [
-            {
-                "index": judged.index,
-                "start": judged.first,
-                "steps": judged.steps,
-                "accepted": judged.accepted,
-                "residual": number(judged.residual),
-                "errors": {name: number(error) for name, error in judged.errors.items()},
-            }
-            for judged in verdict.judged
-        ],
+        "segments": [_judged(judged) for judged in verdict.judged],
+        "pairs": [_judged(judged) for judged in verdict.pairs],
         "findings": [_finding(finding) for finding in verdict.all_findings],
         "archive": verdict.archive.hex() if verdict.archive else None,
         "policy": verdict.policy,
@@ -72,6 +70,9 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "states_obtained": {str(index): how for index, how in verdict.obtained.items()},
         "odds": asdict(verdict.odds) if verdict.odds else None,
         "earlier_challenges": list(verdict.earlier),
+        "unexplained": _unexplained(verdict.unexplained) if verdict.unexplained else None,
+        "assumes": list(verdict.assumes),
+        "unchecked": list(verdict.unchecked),
         "times": telling.as_json(verdict.seen) if verdict.seen else None,
         "total_segments": verdict.segments,
         "not_shown": list(NOT_SHOWN),
@@ -81,6 +82,27 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 def number(value: float | None) -> float | str | None:
     """Return a number as JSON can say it: NaN and infinities as words."""
     return value if value is None or math.isfinite(value) else str(value)
+
+
+def _judged(judged: Judged) -> dict[str, Any]:
+    return {
+        "index": judged.index,
+        "start": judged.first,
+        "steps": judged.steps,
+        "accepted": judged.accepted,
+        "residual": number(judged.residual),
+        "errors": {name: number(error) for name, error in judged.errors.items()},
+    }
+
+
+def _unexplained(found: Unexplained) -> dict[str, Any]:
+    return {
+        "toward": number(found.toward),
+        "total": number(found.total),
+        "coherence": number(found.coherence),
+        "distance": number(found.distance),
+        "segments": found.segments,
+    }
 
 
 def _stacks(verdict: Verdict) -> str:
@@ -100,11 +122,19 @@ def _states(verdict: Verdict) -> str:
     return f"{verdict.stored} of {total} stored" + (f"; {others}" if others else "")
 
 
+def _displacement(found: Unexplained) -> str:
+    """Return the number in which a replay ends: what of the way from first to last weights nobody has explained."""
+    parts = f"{found.toward:.2g} of the way toward the end, {found.total:.2g} in all"
+    return f"unexplained displacement: {parts} (‖W_T − W_0‖ = {found.distance:.4g}, {found.segments} segments)"
+
+
 def _segment(judged: Judged) -> Iterator[str]:
     worst = max(judged.errors.items(), key=lambda item: _size(item[1]), default=None)
     error = f"largest error {worst[1]:.3g} in {worst[0]}" if worst and worst[1] else "every error 0" if worst else ""
     steps = f"steps {judged.first} to {judged.first + judged.steps - 1}"
-    yield f"  {_MARKS[judged.outcome]} segment {judged.index}, {steps}: {error}"
+    last = judged.index + judged.in_a_row - 1
+    which = f"segment {judged.index}" if judged.in_a_row == 1 else f"segments {judged.index} to {last} in a row"
+    yield f"  {_MARKS[judged.outcome]} {which}, {steps}: {error}"
     against = [finding for finding in judged.findings if finding.outcome is not Outcome.PASSED]
     against.sort(key=lambda finding: _size(finding.error), reverse=True)
     for finding in against[:_SHOWN]:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from polarchive.format.archive import Archive
 from polarchive.format.challenge import draw
+from polarchive.measures.detectors import order, spans
 from polarchive.measures.displacement import displacements
 from polarchive.measures.odds import detection, of_fraction
 
@@ -73,6 +74,29 @@ class TopQ:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspicious:
+    """Take the first segment, the last, the `count` least like training, and `drawn` of the others by the challenge.
+
+    What is like training is told from every stored state, whose digest is checked, and from recorded rates. It only
+    orders: a forger can keep all scores ordinary, and then what was drawn is what finds him.
+    """
+
+    count: int
+    drawn: int
+
+    def __call__(self, archive: Archive, challenge: bytes) -> list[int]:
+        """Return the segments in ascending order."""
+        ends = _ends(archive)
+        others = [index for index in order(list(spans(archive))) if index not in ends]
+        return _with_drawn(ends | set(others[: self.count]), archive, challenge, self.drawn)
+
+    def odds(self, archive: Archive, chosen: list[int]) -> Odds:
+        """Return the odds of a bad segment that looks like training, and is neither the first nor the last."""
+        taken = min(len(_ends(archive)) + self.count, len(archive.segments))
+        return _odds(len(archive.segments), taken, self.drawn)
+
+
+@dataclass(frozen=True, slots=True)
 class ByEpoch:
     """Take `count` segments of every epoch of `epoch` records, drawn by the challenge."""
 
@@ -117,7 +141,7 @@ def epochs(archive: Archive, records: int | None) -> list[list[int]]:
 
 def odds_of(selection: Selection, archive: Archive, chosen: list[int]) -> Odds | None:
     """Return the odds of a selection that draws; None of one that takes what it names."""
-    return selection.odds(archive, chosen) if isinstance(selection, Sample | TopQ | ByEpoch) else None
+    return selection.odds(archive, chosen) if isinstance(selection, Sample | TopQ | Suspicious | ByEpoch) else None
 
 
 def _ends(archive: Archive) -> set[int]:

@@ -95,9 +95,16 @@ def of(archive: Archive, batches: Batches, secret: bytes | None) -> Showing:
     return Own(batches, secret)
 
 
+class Unfit(OpeningError):
+    """Report a batch that was committed, and that the header's schema excludes."""
+
+
 def check(archive: Archive, opening: Opening, row: BatchRow) -> None:
-    """Raise OpeningError unless an opening fits the schema and is that of the batch that `row` commits to."""
-    archive.header.schema.check(opening.batch)
+    """Raise OpeningError unless an opening is that of the batch that `row` commits to; Unfit if that fits no schema."""
     if not archive.header.commitment.salted and opening.salts.strip(b"\0"):
         raise OpeningError("salts were shown for a batch that has none")
     opening.check(row)
+    try:
+        archive.header.schema.check(opening.batch)
+    except OpeningError as error:
+        raise Unfit(str(error)) from None

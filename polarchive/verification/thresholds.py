@@ -6,28 +6,35 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from polarchive.measures.distance import Distance
+from polarchive.measures.distance import Distance, pool
 from polarchive.training.values import SEPARATOR
 from polarchive.verification.evidence import Evidence, kind
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Hold one error beside what is allowed, in `unit`; `tensor` is None where many are measured as one."""
+    """Hold one error beside what is allowed, in `unit`; `tensor` is None where many are measured as one.
+
+    `unknown` says why nobody knows whether the error is allowed, unless there is none.
+    """
 
     tensor: str | None
     error: float
     allowed: float
     unit: str = ""
+    unknown: str | None = None
 
     @property
     def within(self) -> bool:
         """Tell whether the error is allowed; NaN never is."""
-        return self.error <= self.allowed
+        return self.error == 0 or (self.unknown is None and self.error <= self.allowed)
 
 
+FLOOR: Final = 0.05
+UNIT: Final = " times its update"
 _OF_OPTIMIZER: Final = 2  # separators in OPTIMIZER/PARAMETER/KEY, at least
 _HIDDEN_FLOOR: Final = 1e-6
+_STATISTICS: Final = ("running_mean", "running_var")
 Threshold: TypeAlias = Callable[[Evidence], Iterator[Measured]]
 
 
@@ -45,11 +52,15 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Lp:
-    """Allow an ℓp distance (p is 1, 2 or inf) of `limit` between all tensors of `part` together (Jia et al. 2021)."""
+    """Allow an ℓp distance (p is 1, 2 or inf) of `limit` between all tensors of `part` together (Jia et al. 2021).
+
+    With `d_ref`, the distance between ends of independent runs, the limit is a fraction of it.
+    """
 
     p: float
     limit: float
     part: str = "model"
+    d_ref: float | None = None
 
     def __call__(self, evidence: Evidence) -> Iterator[Measured]:
         """Yield one error for the whole part."""
@@ -59,7 +70,24 @@ class Lp:
             2: math.hypot(*(d.l2 for d in own)),
             math.inf: _max(d.linf for d in own),
         }
-        yield Measured(None, norms[self.p] if own else math.nan, self.limit)  # nothing measured is nothing allowed
+        error = norms[self.p] / (self.d_ref or 1.0) if own else math.nan  # nothing measured is nothing allowed
+        yield Measured(None, error, self.limit, " of d_ref" if self.d_ref else "")
+
+
+@dataclass(frozen=True, slots=True)
+class PooledRelative:
+    """Allow all weights of `part` together an error ‖g − g′‖ of `alpha` times min(‖g‖, ‖g′‖) (Fang et al., Lemma 2).
+
+    Weights are what has a tolerance, without batch statistics, whose large updates would lend room to the rest.
+    """
+
+    alpha: float = 0.1
+    part: str = "model"
+
+    def __call__(self, evidence: Evidence) -> Iterator[Measured]:
+        """Yield one error for all weights, as a fraction of their update."""
+        own = (each for name, each in evidence.distances.items() if _is_weight(name, self.part) and not each.whole)
+        yield Measured(None, pool(own).relative, self.alpha, " times the update")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +103,39 @@ class Relative:
     """
 
     alpha: float = 0.1
-    floor: float = 0.05
+    floor: float = FLOOR
 
     def __call__(self, evidence: Evidence) -> Iterator[Measured]:
         """Yield each tensor's error, as a fraction of its update."""
-        pooled = _pooled(evidence.distances)
-        for name, distance in evidence.distances.items():
-            root = math.sqrt(max(distance.count, 1))
-            update = min(distance.claimed, distance.replayed, distance.size) / root
-            floor = self.floor if name.count(SEPARATOR) < _OF_OPTIMIZER else _HIDDEN_FLOOR
-            scale = max(update, floor * pooled[kind(name)]) if distance.replayed else 0.0
-            error = distance.l2 / root / scale if 0 < scale < math.inf else math.inf
-            yield Measured(name, _exact(distance, error), self.alpha, " times its update")
+        updates = {name: min(each.claimed, each.replayed) for name, each in evidence.distances.items()}
+        for name, error in _shares(evidence.distances, updates, self.floor).items():
+            yield Measured(name, error, self.alpha, UNIT)
+
+
+def shares(distances: Mapping[str, Distance]) -> dict[str, float]:
+    """Return each tensor's error as `Relative` measures it, but of the update that was replayed, whatever was claimed.
+
+    So errors of several outcomes against one replay have one scale, and a judge's own can be ranked with a claim's.
+    """
+    return _shares(distances, {name: each.replayed for name, each in distances.items()}, FLOOR)
+
+
+def replays_of(threshold: Threshold) -> int:
+    """Return how many replays of its own, under other numerics, a threshold needs beside the first one."""
+    wanted: int = getattr(threshold, "replays", 0)
+    return wanted
+
+
+def _shares(distances: Mapping[str, Distance], updates: Mapping[str, float], floor: float) -> dict[str, float]:
+    pooled = _pooled(distances)
+    found = {}
+    for name, distance in distances.items():
+        root = math.sqrt(max(distance.count, 1))
+        least = floor if name.count(SEPARATOR) < _OF_OPTIMIZER else _HIDDEN_FLOOR
+        scale = max(min(updates[name], distance.size) / root, least * pooled[kind(name)]) if distance.replayed else 0.0
+        error = distance.l2 / root / scale if 0 < scale < math.inf else math.inf
+        found[name] = _exact(distance, error)
+    return found
 
 
 def _pooled(distances: Mapping[str, Distance]) -> dict[str, float]:
@@ -96,6 +145,10 @@ def _pooled(distances: Mapping[str, Distance]) -> dict[str, float]:
         norms[kind(name)] = math.hypot(norms[kind(name)], min(distance.replayed, distance.size))
         counts[kind(name)] += distance.count
     return {name: norm / math.sqrt(max(counts[name], 1)) for name, norm in norms.items()}
+
+
+def _is_weight(name: str, part: str) -> bool:
+    return name.split(SEPARATOR)[0] == part and name.rpartition(".")[2] not in _STATISTICS
 
 
 def _exact(distance: Distance, error: float) -> float:

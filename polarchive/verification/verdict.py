@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from polarchive.trust.demands import Seen
+from polarchive.verification.drift import Unexplained
 from polarchive.verification.finding import Finding, Outcome
 from polarchive.verification.selections import Odds
 
@@ -15,7 +16,8 @@ ACCEPTED, REJECTED, INCONCLUSIVE = "accepted", "rejected", "inconclusive"
 class Judged:
     """Hold the findings on one replayed segment, and its error per tensor as the threshold measures it.
 
-    `residual` is the ℓ2 distance between claimed and replayed weights, NaN where nothing was compared.
+    `residual` is the ℓ2 distance between claimed and replayed weights, NaN where nothing was compared. `in_a_row`
+    segments were replayed from the opening state of the first, without reloading.
     """
 
     index: int
@@ -24,11 +26,12 @@ class Judged:
     findings: tuple[Finding, ...]
     errors: Mapping[str, float]
     residual: float = math.nan
+    in_a_row: int = 1
 
     @property
     def outcome(self) -> Outcome:
         """Return what all findings together come to; where nothing was found, nothing is known."""
-        outcomes = {finding.outcome for finding in self.findings}
+        outcomes = {finding.outcome for finding in self.findings} - {Outcome.ADVICE}
         if Outcome.FAILED in outcomes:
             return Outcome.FAILED
         return Outcome.PASSED if outcomes == {Outcome.PASSED} else Outcome.UNKNOWN
@@ -44,10 +47,12 @@ class Verdict:
     """Hold a verdict on an archive: the findings on the whole of it and on each replayed segment.
 
     `challenge` and `nonce` let anyone draw the same segments again, out of `segments`; `archive` is the digest of the
-    archive's index, None for a run directory. `stored` states are in the archive, one more than segments if all are;
-    `obtained` says of those others that a replay needed how it came by them. `odds` are those of a
-    selection that draws. `earlier` are the judge's challenges about other heads of this run. Of the two stacks the
-    first is what the prover says. `seen` is what stamps and witnesses show a judge who believes some.
+    archive's index, None for a run directory. `pairs` are findings on segments replayed in a row. `stored` states are
+    in the archive, one more than segments if all are; `obtained` says of those others that a replay needed how it came
+    by them. `odds` are those of a selection that draws. `earlier` are the judge's challenges about other heads of this
+    run. Of the two stacks the first is what the prover says. `seen` is what stamps and witnesses show a judge who
+    believes some, `unexplained` what all replays together leave open, `assumes` what acceptance rests on,
+    and `unchecked` what the default policy checks and this one did not.
     """
 
     archive: bytes | None
@@ -64,6 +69,10 @@ class Verdict:
     obtained: Mapping[int, str]
     earlier: tuple[str, ...]
     seen: Seen | None = None
+    unexplained: Unexplained | None = None
+    assumes: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    pairs: tuple[Judged, ...] = ()
 
     @property
     def result(self) -> str:
@@ -71,16 +80,17 @@ class Verdict:
         outcomes = {finding.outcome for finding in self.all_findings}
         if Outcome.FAILED in outcomes:
             return REJECTED
-        if Outcome.UNKNOWN in outcomes or not self.judged or not all(each.findings for each in self.judged):
+        if Outcome.UNKNOWN in outcomes or not self.judged or not all(each.accepted for each in self.judged):
             return INCONCLUSIVE
         return ACCEPTED
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
         """Return the findings on the archive, then those on its segments."""
-        return (*self.findings, *(finding for each in self.judged for finding in each.findings))
+        return (*self.findings, *(finding for each in (*self.judged, *self.pairs) for finding in each.findings))
 
     @property
     def reasons(self) -> tuple[Finding, ...]:
         """Return the findings that keep the archive from being accepted."""
-        return tuple(finding for finding in self.all_findings if finding.outcome is not Outcome.PASSED)
+        against = Outcome.FAILED, Outcome.UNKNOWN
+        return tuple(finding for finding in self.all_findings if finding.outcome in against)

@@ -9,18 +9,23 @@ import torch
 from torch import Tensor
 
 from polarchive.format.archive import Archive
-from polarchive.format.challenge import NONCE_SIZE, derive
+from polarchive.format.challenge import NONCE_SIZE, derive, draw
 from polarchive.training import stack
+from polarchive.training.arrays import to_tensors
 from polarchive.trust.demands import Seen
 from polarchive.trust.trust import Trust
 from polarchive.verification import showing
 from polarchive.verification.case import Build, Case, States
 from polarchive.verification.checks.demands import demands
+from polarchive.verification.drift import Drift
+from polarchive.verification.evidence import Evidence
+from polarchive.verification.numerics import others
 from polarchive.verification.policy import Policy
 from polarchive.verification.replay import replay
 from polarchive.verification.selections import odds_of
 from polarchive.verification.showing import Batches
 from polarchive.verification.states import state
+from polarchive.verification.thresholds import replays_of
 from polarchive.verification.verdict import Judged, Verdict
 
 Progress = Callable[[int, int], None]
@@ -28,11 +33,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Say what a challenge asks for: segments in ascending order, and those of their states that are not stored."""
+    """Say what a challenge asks for: segments in ascending order, and those of their states that are not stored.
+
+    Of `pairs` each is a segment that is replayed together with the next one, both of which are asked for anyway.
+    """
 
     challenge: bytes
     segments: list[int]
     states: list[int]
+    pairs: list[int]
 
     @classmethod
     def of(cls, archive: Archive, policy: Policy, nonce: bytes) -> "Plan":
@@ -40,7 +49,10 @@ class Plan:
         challenge = derive(archive.heads[-1].text, nonce)
         segments = policy.selection(archive, challenge)
         needed = sorted({end for index in segments for end in (index, index + 1)})
-        return cls(challenge, segments, [index for index in needed if not archive.is_stored(index)])
+        followed = [index for index in segments if index + 1 in set(segments)]
+        drawn = draw(challenge, len(followed), min(policy.in_a_row, len(followed)), "pairs")
+        states = [index for index in needed if not archive.is_stored(index)]
+        return cls(challenge, segments, states, [followed[place] for place in drawn])
 
     @property
     def order(self) -> list[int]:
@@ -81,10 +93,15 @@ def verify(
     findings = [finding for check in policy.of_archive for finding in check(archive)]
     findings += demands(seen) if seen else []
     findings += [finding for of_case in policy.of_case for finding in of_case(case)]
-    judged = list(_judged(case, policy, plan.order, progress))
+    first, final = (_weights(archive, index, device) for index in (0, -1))
+    drift = Drift(first, final, case.same_randomness)
+    judged = [_judged(policy, evidence) for evidence in replays(case, policy, plan, drift, progress)]
+    findings += [finding for of_whole in policy.of_whole for finding in of_whole(drift.found)]
     return Verdict(
         archive=archive.digest,
         policy=str(policy),
+        assumes=policy.assumes,
+        unchecked=policy.unchecked,
         nonce=nonce,
         challenge=plan.challenge,
         segments=len(archive.segments),
@@ -92,12 +109,53 @@ def verify(
         replayed_on=stack.describe([torch.device(device)]),
         findings=tuple(findings),
         odds=odds_of(policy.selection, archive, plan.segments),
-        judged=tuple(sorted(judged, key=lambda each: each.index)),
+        judged=tuple(sorted((each for each in judged if each.in_a_row == 1), key=lambda each: each.index)),
+        pairs=tuple(each for each in judged if each.in_a_row > 1),
+        unexplained=drift.found,
         stored=sum(map(archive.is_stored, range(len(archive.segments) + 1))),
         obtained=dict(sorted(case.obtained.items())),
         earlier=tuple(earlier),
         seen=seen,
     )
+
+
+def replays(case: Case, policy: Policy, plan: Plan, drift: Drift, progress: Progress) -> Iterator[Evidence]:
+    """Yield the evidence on every segment of a plan, whose residuals are added to `drift`, then on every pair.
+
+    A segment that could not be replayed alone is not tried again in a pair.
+    """
+    order, total = plan.order, len(plan.segments) + len(plan.pairs)
+    numerics = others(case.device)[: replays_of(policy.threshold)]
+    refused: set[int] = set()
+    for done, (index, following) in enumerate(pairwise([*order, None])):
+        progress(done, total)
+        if following is not None:
+            case.showing.expect(case.archive.segments[following])
+        assert index is not None
+        evidence = replay(case, index, numerics=numerics, drift=drift)
+        if evidence.refused is not None:
+            refused.add(index)
+        yield evidence
+    for done, index in enumerate(plan.pairs, len(order)):
+        progress(done, total)
+        if not refused & {index, index + 1}:
+            yield replay(case, index, 2)
+    progress(total, total)
+
+
+def _judged(policy: Policy, evidence: Evidence) -> Judged:
+    errors = {each.tensor or "all": each.error for each in policy.threshold(evidence)}
+    findings = policy.judge(evidence)
+    return Judged(
+        evidence.segment, evidence.first, evidence.steps, findings, errors, evidence.residual, evidence.in_a_row
+    )
+
+
+def _weights(archive: Archive, index: int, device: str) -> dict[str, Tensor]:
+    """Return a state on the device; nothing if it is not stored, as the last one of an unfinished run may not be."""
+    if not archive.is_stored(index if index >= 0 else len(archive.segments)):
+        return {}
+    return {name: tensor.to(device) for name, tensor in to_tensors(archive.state(index)).items()}
 
 
 def regenerate(
@@ -115,15 +173,3 @@ def regenerate(
     another machine, or with another number of threads.
     """
     return state(Case.of(archive, build, showing.of(archive, batches, secret), device), index)
-
-
-def _judged(case: Case, policy: Policy, order: list[int], progress: Progress) -> Iterator[Judged]:
-    for done, (index, following) in enumerate(pairwise([*order, None])):
-        progress(done, len(order))
-        if following is not None:
-            case.showing.expect(case.archive.segments[following])
-        assert index is not None
-        evidence = replay(case, index)
-        errors = {each.tensor or "all": each.error for each in policy.threshold(evidence)}
-        yield Judged(index, evidence.first, evidence.steps, policy.judge(evidence), errors, evidence.residual)
-    progress(len(order), len(order))

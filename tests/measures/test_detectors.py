@@ -2,7 +2,6 @@
 
 import math
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ import pytest
 
 import polarchive as pol
 from polarchive.errors import DigestError
+from polarchive.format.entry import Entry, Segment, StepRow
 from polarchive.format.tensors import Array
 from polarchive.measures.detectors import Span, order, profile, spans
 from polarchive.measures.reach import Betas
 from tests.forging import Forgery, at
-from tests.lies import weights_of
+from tests.lies import stolen, weights_of
 from tests.simulator import Simulation, State
 from tests.workloads import CONVNET, TRANSFORMER, Workload, threads
 
@@ -30,11 +30,15 @@ def numbers(*values: float, dtype: str = "F32") -> Array:
 
 def scored(path: Path, *states: State, hyper: dict[str, float] | None = None, **settings: Any) -> list[Span]:
     """Return the spans of a run through these states, under the same settings at every step, two steps a segment."""
-    same = lambda parts: [[replace(row, hyper=None) for row in rows] for rows in parts]  # noqa: E731
-    entries = lambda parts: [replace(e, hyper=hyper) if hyper and hasattr(e, "hyper") else e for e in parts]  # noqa: E731
-    simulation = Simulation(
-        segments=len(states) - 1, states=lambda _: list(states), rows=same, entries=entries, **settings
-    )
+
+    def rows(parts: list[list[StepRow]]) -> list[list[StepRow]]:
+        return [[replace(row, hyper=None) for row in segment] for segment in parts]
+
+    def entries(parts: list[Entry]) -> list[Entry]:
+        return [replace(part, hyper=hyper) if hyper and isinstance(part, Segment) else part for part in parts]
+
+    count = len(states) - 1
+    simulation = Simulation(segments=count, states=lambda _: list(states), rows=rows, entries=entries, **settings)
     with pol.open(simulation.record(path / "run"), trusted=None) as archive:
         return list(spans(archive))
 
@@ -169,10 +173,8 @@ def test_what_goes_at_another_pace_comes_first(fields: dict[str, float]) -> None
 
 
 def test_profile_is_the_logarithm_of_a_ratio() -> None:
-    assert profile([span(length=1.0), span(length=math.e), span(length=1.0)]) == pytest.approx(
-        [0.312, 1, 0.312], abs=0.3
-    )
-    assert profile([span(), span(length=math.e)]) == pytest.approx([1.0, 1.0])
+    assert profile([span(), span(length=math.e), span()]) == pytest.approx([0.0, 1.0, 0.0])
+    assert profile([span(), span(length=1 / math.e)]) == pytest.approx([1.0, 1.0])
     assert profile([span()]) == [None] and profile([]) == []
 
 
@@ -190,7 +192,7 @@ def test_scores_take_turns() -> None:
 
 
 def test_scores_that_are_not_there_take_no_turn() -> None:
-    assert order(planted(8, cosine=0.5)) == [8, 0, 1, 2, 3, 4, 5, 6, 7, 9]
+    assert order([replace(each, reach=0.1 * (each.segments[0] == 8)) for each in planted(0)])[:2] == [8, 0]
     assert order([replace(each, cosine=-each.segments[0] / 10) for each in planted(0)])[:2] == [0, 9]
     assert order([]) == []
 
@@ -220,13 +222,6 @@ def test_honest_segments_go_where_their_momentum_points(workload: Workload, tmp_
     )
 
 
-def interpolated(index: int, state: Any) -> Any:
-    """Walk on in segments 5 to 8 as far as before, in a direction that has nothing to do with the momentum."""
-    return weights_of(
-        state, {name: tensor + 0.01 * (index - 4) * (-1) ** index * tensor for name, tensor in state.items()}
-    )
-
-
 def doubled(state: Any) -> Any:
     return weights_of(state, {name: tensor * 1.5 for name, tensor in state.items() if tensor.is_floating_point()})
 
@@ -238,6 +233,32 @@ def test_jump_comes_first(workload: Workload, tmp_path: Path) -> None:
         found = found_in(forgery.record(tmp_path / "run"))
     assert order(found)[0] == 7
     assert (found[7].reach or 0.0) > 1 or workload is CONVNET
+
+
+class Line:
+    """Walk from state 5 to state 9 on a straight line to the stolen model, and train honestly before and after."""
+
+    def __init__(self) -> None:
+        self.start: dict[str, Any] = {}
+
+    def __call__(self, index: int, truth: dict[str, Any]) -> dict[str, Any]:
+        if index == 5:
+            self.start = truth
+        if not 5 < index < 10:
+            return truth
+        goal = stolen()
+        floating = [name for name in goal if goal[name].is_floating_point()]
+        line = {name: self.start[name].lerp(goal[name], 0.02 * (index - 5)) for name in floating}
+        return weights_of(truth, line)
+
+
+def test_straight_line_does_not_go_where_momentum_points(tmp_path: Path) -> None:
+    forgery = Forgery(check="none", of=replace(CONVNET, every=3), state=Line())
+    with threads(1):
+        found = found_in(forgery.record(tmp_path / "run"))
+    cosines = [each.cosine or 0.0 for each in found]
+    assert set(np.argsort(cosines)[:4]) == {5, 6, 7, 8} and max(map(abs, cosines[5:9])) < 0.2
+    assert len({5, 6, 7, 8} & set(order(found)[:6])) >= 3
 
 
 # Cost and trust.
@@ -265,6 +286,3 @@ def test_state_that_is_not_the_committed_one_is_not_scored(tmp_path: Path) -> No
         path.write_bytes(data)
     with pol.open(folder, trusted=None) as archive, pytest.raises(DigestError):
         list(spans(archive))
-
-
-Make = Callable[[Path], Path]

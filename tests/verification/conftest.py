@@ -1,6 +1,7 @@
 """Replay on one thread, because models are small and other processes want the other cores; make verdicts by hand."""
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import polarchive as pol
 from polarchive.verification.finding import Finding, Outcome
 from polarchive.verification.verdict import Judged
-from tests.workloads import threads
+from tests.workloads import CONVNET, threads
 
 Verdicts: TypeAlias = Callable[[Iterable[Outcome], Iterable[Iterable[Outcome]]], pol.Verdict]
 
@@ -17,6 +18,13 @@ Verdicts: TypeAlias = Callable[[Iterable[Outcome], Iterable[Iterable[Outcome]]],
 def one_thread() -> Iterator[None]:
     with threads(1):
         yield
+
+
+@pytest.fixture(scope="session")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record an honest run of a small network."""
+    with threads(1):
+        return CONVNET.record(tmp_path_factory.mktemp("honest") / "run")
 
 
 @pytest.fixture(scope="session")

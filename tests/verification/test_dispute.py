@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from polarchive.errors import PolError
 from polarchive.format import attach, container
 from polarchive.format.archive import open_archive
+from polarchive.measures.symmetry import Axis, Group
 from polarchive.trust.trust import Trust
 from polarchive.verification.dispute import report
 from polarchive.verification.dispute.claim import Claim, Report
@@ -203,3 +205,39 @@ def test_finding(scenario: Scenario, runs: Path, tmp_path: Path) -> None:
         assert scenario.says in found.text
         said = json.dumps(report.as_json(found.a, found.b, found.facts, decision))
         assert json.loads(said)["outcome"] == scenario.outcome.value
+
+
+def test_runs_from_one_public_seed_may_be_near_without_theft(runs: Path, tmp_path: Path) -> None:
+    scenario = next(each for each in SCENARIOS if each.name == "permuted")
+    found = Court(tmp_path).hear(ALICE, EVE, staged(scenario, runs, tmp_path), True, disputes.trust())
+    assert found.facts is not None and not found.facts.kinship.identical and found.facts.kinship.near()
+    decision = decide(found.a, found.b, replace(found.facts, same_start=True))
+    assert (decision.outcome, decision.by_date) == (Outcome.UNDECIDED, ALICE)
+    assert "near only because both start from one state" in decision.open[0]
+
+
+def test_symmetries_that_do_not_fit_spoil_nothing(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = next(each for each in SCENARIOS if each.name == "permuted")
+    reports = staged(scenario, runs, tmp_path)
+    monkeypatch.setattr(disputes, "symmetries", lambda header: [Group((Axis("model/conv9"),))])
+    found = Court(tmp_path).hear(ALICE, EVE, reports, True, disputes.trust())
+    assert found.decision.outcome is Outcome.UNRELATED and "model/conv9" in found.text
+
+
+def test_a_report_on_another_archive_is_not_taken(tmp_path: Path, runs: Path) -> None:
+    scenario = next(each for each in SCENARIOS if each.name == "replayed and re-signed")
+    alice, _ = staged(scenario, runs, tmp_path)
+    told = json.loads(alice.read_bytes())
+    alice.write_text(json.dumps({**told, "archive": "00" * 32}))
+    found = Court(tmp_path).hear(ALICE, EVE, (alice,), False, disputes.trust())
+    assert found.a.report is None and found.decision.outcome is Outcome.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"archive": 1, "verdict": "accepted", "segments": []}', '{"archive": "", "verdict": 1}'],
+)
+def test_what_is_no_report_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(PolError, match="not a report of polarc verify --json"):
+        Report.read(tmp_path / "report.json")

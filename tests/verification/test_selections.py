@@ -9,7 +9,7 @@ import pytest
 import polarchive as pol
 from polarchive.format.archive import Archive
 from polarchive.format.tensors import Array
-from polarchive.verification.selections import ByEpoch, Range, TopQ, epochs, odds_of
+from polarchive.verification.selections import ByEpoch, Range, Suspicious, TopQ, epochs, odds_of
 from tests.simulator import Simulation, State
 
 SEGMENTS = 12
@@ -73,9 +73,9 @@ def test_range_is_what_the_judge_names(
 MOVES = [1.0, 9.0, 2.0, 8.0, 1.0, 1.0, 3.0, 1.0, 7.0, 1.0, 1.0, 6.0]
 
 
-def walked(folder: Path, store: set[int] | None = None) -> Archive:
-    """Open a run whose segments move the model so far."""
-    places = [sum(MOVES[:index]) for index in range(SEGMENTS + 1)]
+def walked(folder: Path, store: set[int] | None = None, moves: list[float] = MOVES) -> Archive:
+    """Open a run whose segments move the model so far, at rates that change little."""
+    places = [sum(moves[:index]) for index in range(SEGMENTS + 1)]
     states: list[State] = [{"w": Array("F64", (), np.array(place, "<f8").tobytes())} for place in places]
     simulation = Simulation(segments=SEGMENTS, every=2, records=3, store=store, states=lambda _: states)
     return pol.open(simulation.record(folder / "run"), trusted=None)
@@ -111,6 +111,33 @@ def test_what_cannot_be_measured_counts_as_the_largest(tmp_path: Path) -> None:
     assert TopQ(2)(archive, CHALLENGES[0]) == [5, 6]
 
 
+@pytest.mark.parametrize(
+    ("count", "taken"), [(0, [0, 11]), (1, [0, 6, 11]), (99, list(range(SEGMENTS)))], ids=["none", "one", "all"]
+)
+def test_suspicious_takes_the_ends_and_what_is_least_like_training(
+    count: int, taken: list[int], tmp_path: Path
+) -> None:
+    archive = walked(tmp_path, moves=[1.0] * 6 + [50.0] + [1.0] * 5)
+    assert Suspicious(count, drawn=0)(archive, CHALLENGES[0]) == taken
+
+
+def test_suspicious_counts_no_segment_twice(tmp_path: Path) -> None:
+    """Where the first segment is the most suspicious one, the next is taken as well."""
+    archive = walked(tmp_path, moves=[50.0] + [1.0] * 5 + [9.0] + [1.0] * 5)
+    assert Suspicious(1, drawn=0)(archive, CHALLENGES[0]) == [0, 6, 11]
+
+
+def test_suspicious_and_some_drawn_leave_none_out_for_good(walk: Archive) -> None:
+    always = set(Suspicious(2, drawn=0)(walk, CHALLENGES[0]))
+    found = [Suspicious(2, drawn=2)(walk, challenge) for challenge in CHALLENGES]
+    assert all(len(chosen) == 6 and always <= set(chosen) for chosen in found)
+    assert {index for chosen in found for index in chosen} == set(range(SEGMENTS))
+
+
+def test_suspicious_of_a_short_run_is_all_of_it(tmp_path: Path) -> None:
+    assert Suspicious(3, drawn=3)(opened(2, tmp_path), CHALLENGES[0]) == [0, 1]
+
+
 def test_by_epoch_draws_in_each(walk: Archive) -> None:
     assert epochs(walk, 18) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
     assert epochs(walk, None) == [list(range(SEGMENTS))]
@@ -129,6 +156,10 @@ def test_by_epoch_draws_in_each(walk: Archive) -> None:
         (TopQ(2, drawn=5), 0.5),
         (ByEpoch(1, epoch=18), 1 / 3),
         (TopQ(99), 1.0),
+        (Suspicious(2, drawn=4), 0.5),
+        (Suspicious(2, drawn=0), 0.0),
+        (Suspicious(2, drawn=99), 1.0),
+        (Suspicious(99, drawn=1), 1.0),
     ],
     ids=repr,
 )

@@ -16,7 +16,7 @@ from tests.workloads import CONVNET, TRANSFORMER, threads
 
 WORKLOAD = replace(CONVNET, every=3, steps=14)  # five segments; states 0, 2, 4 and the last are stored
 STORE = 2
-EXACT = pol.Policy(threshold=pol.Fixed(0.0))
+EXACT = pol.Policy(threshold=pol.Fixed(0.0), in_a_row=0)
 States = Callable[[int], Mapping[str, Tensor] | None]
 
 

@@ -1,6 +1,7 @@
 """Hold thresholds to cases computed by hand, and to values that are no numbers."""
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -12,12 +13,13 @@ from polarchive.verification.checks.counters import counters
 from polarchive.verification.checks.replay_error import ReplayError
 from polarchive.verification.evidence import Evidence, kind
 from polarchive.verification.finding import Outcome
-from polarchive.verification.thresholds import Measured, Threshold
+from polarchive.verification.fitted import PerStep
+from polarchive.verification.thresholds import Measured, PooledRelative, Threshold, replays_of, shares
 
 VAST = 1e300
 THRESHOLDS: list[Threshold] = [
     pol.Fixed(0.0), pol.Fixed(VAST), pol.Relative(), pol.Relative(VAST), pol.Relative(VAST, VAST),
-    pol.Lp(1, VAST), pol.Lp(2, VAST), pol.Lp(math.inf, VAST),
+    pol.Lp(1, VAST), pol.Lp(2, VAST), pol.Lp(math.inf, VAST), PooledRelative(), PooledRelative(VAST),
 ]  # fmt: skip
 
 
@@ -76,6 +78,35 @@ def test_lp_of_a_part_that_is_not_there_never_passes() -> None:
     assert not any(each.within for each in pol.Lp(2, math.inf, part="net")(evidence(w=moved(1, 1))))
 
 
+def test_lp_in_units_of_d_ref() -> None:
+    of = evidence(w=moved(1.0, 1.5))
+    (plain,), (normalised,) = pol.Lp(2, 0.5)(of), pol.Lp(2, 0.5, d_ref=4.0)(of)
+    assert (plain.error, plain.unit) == (1.0, "") and (normalised.error, normalised.unit) == (0.25, " of d_ref")
+    assert not plain.within and normalised.within
+
+
+def test_pooled_relative_is_the_rule_of_lemma_2() -> None:
+    """Of updates of length 3 and 4 the claim makes 3 and 2: it is off by 2 of the lesser length, √13."""
+    of = evidence(a=moved(1.5, 1.5), b=moved(2.0, 1.0))
+    (measured,) = PooledRelative(0.56)(of)
+    assert (measured.tensor, measured.error) == (None, pytest.approx(2 / math.sqrt(13))) and measured.within
+    assert not next(PooledRelative(0.55)(of)).within
+
+
+@pytest.mark.parametrize("name", ["bn.running_mean", "bn.running_var"])
+def test_pooled_relative_takes_no_room_from_batch_statistics(name: str) -> None:
+    alone = evidence(w=moved(1.0, 1.5))
+    other = Evidence(0, 0, 1, {**alone.distances, f"model/{name}": compare(*moved(1e6, 1e6))})
+    counted = Evidence(0, 0, 1, {**alone.distances, "model/count": compare(*map(torch.tensor, (0, 10**6, 10**6)))})
+    momentum = Evidence(0, 0, 1, {**alone.distances, "optimizer/w/momentum": compare(*moved(1e6, 1e6))})
+    for of in (alone, other, counted, momentum):
+        assert errors(PooledRelative(), of) == {None: pytest.approx(0.5)}
+
+
+def test_pooled_relative_of_a_part_that_is_not_there_never_passes() -> None:
+    assert not any(each.within for each in PooledRelative(math.inf, part="net")(evidence(w=moved(1, 1))))
+
+
 def test_relative_is_the_share_of_the_lesser_update() -> None:
     found = errors(pol.Relative(0.1, floor=0.0), evidence(a=moved(2.0, 1.0), b=moved(1.0, 2.0), c=moved(1.0, -1.0)))
     assert found == {"model/a": 1.0, "model/b": 1.0, "model/c": 2.0}
@@ -90,6 +121,12 @@ def test_relative_at_its_share_passes_and_above_it_fails() -> None:
 def test_large_claim_widens_nothing() -> None:
     (measured,) = pol.Relative(0.1)(evidence(w=moved(1.0, 1000.0)))
     assert measured.error == pytest.approx(999.0)
+
+
+def test_shares_are_of_what_was_replayed_whatever_was_claimed() -> None:
+    of = evidence(a=moved(1.0, 0.5), b=moved(1.0, 1000.0), c=moved(0.0, 1.0), d=moved(0.0, 0.0))
+    assert shares(of.distances) == {"model/a": 0.5, "model/b": 999.0, "model/c": math.inf, "model/d": 0.0}
+    assert errors(pol.Relative(floor=0.0), of)["model/a"] == 1.0
 
 
 def test_floor_is_a_share_of_the_pooled_update_of_a_kind() -> None:
@@ -137,6 +174,21 @@ def test_overflow_in_one_tensor_excuses_no_other(value: float) -> None:
 )
 def test_kind_is_part_last_word_and_key(name: str, pool: str) -> None:
     assert kind(name) == pool
+
+
+@pytest.mark.parametrize("error", [1e-9, 1.0, math.inf, math.nan])
+def test_error_of_which_nobody_knows_is_unknown_and_no_error_is_none(error: float) -> None:
+    unsure = Measured("model/w", error, math.inf, unknown="not calibrated")
+
+    def threshold(of: Evidence) -> Iterator[Measured]:
+        yield from (Measured("model/v", 0.0, math.nan, unknown="not calibrated"), unsure, unsure)
+
+    (finding,) = ReplayError(threshold)(Evidence(0, 0, 1))
+    assert (finding.outcome, finding.message) == (Outcome.UNKNOWN, "not calibrated")
+
+
+def test_replays_are_asked_for_by_thresholds_that_need_them() -> None:
+    assert [replays_of(each) for each in (pol.Fixed(), PerStep(), PerStep(0.9, 9))] == [0, 19, 9]
 
 
 def test_nothing_compared_is_nothing_passed() -> None:

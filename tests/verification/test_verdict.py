@@ -10,7 +10,7 @@ from polarchive.verification.verdict import Judged
 from tests.verification.conftest import Verdicts
 from tests.workloads import CONVNET
 
-PASSED, FAILED, UNKNOWN = Outcome.PASSED, Outcome.FAILED, Outcome.UNKNOWN
+PASSED, FAILED, UNKNOWN, ADVICE = Outcome.PASSED, Outcome.FAILED, Outcome.UNKNOWN, Outcome.ADVICE
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,9 @@ PASSED, FAILED, UNKNOWN = Outcome.PASSED, Outcome.FAILED, Outcome.UNKNOWN
         ((PASSED, UNKNOWN), UNKNOWN),
         ((PASSED, FAILED), FAILED),
         ((UNKNOWN, FAILED, PASSED), FAILED),
+        ((ADVICE, PASSED), PASSED),
+        ((ADVICE, FAILED), FAILED),
+        ((ADVICE,), UNKNOWN),
     ],
 )
 def test_segment_is_what_its_findings_come_to(outcomes: tuple[Outcome, ...], outcome: Outcome) -> None:
@@ -43,6 +46,10 @@ def test_segment_is_what_its_findings_come_to(outcomes: tuple[Outcome, ...], out
         ((PASSED,), (), "inconclusive"),
         ((), (), "inconclusive"),
         ((), ((),), "inconclusive"),
+        ((ADVICE,), ((PASSED, ADVICE),), "accepted"),
+        ((ADVICE,), ((PASSED,), (ADVICE,)), "inconclusive"),
+        ((ADVICE, UNKNOWN), ((PASSED,),), "inconclusive"),
+        ((ADVICE, FAILED), ((PASSED,),), "rejected"),
     ],
 )
 def test_result(
@@ -51,10 +58,10 @@ def test_result(
     assert verdicts(archive, segments).result == result
 
 
-def test_reasons_are_all_that_did_not_pass(verdicts: Verdicts) -> None:
-    verdict = verdicts((PASSED, UNKNOWN), ((PASSED,), (FAILED, PASSED)))
+def test_reasons_are_all_that_did_not_pass_but_advice(verdicts: Verdicts) -> None:
+    verdict = verdicts((PASSED, UNKNOWN, ADVICE), ((PASSED,), (FAILED, PASSED)))
     assert [finding.outcome for finding in verdict.reasons] == [UNKNOWN, FAILED]
-    assert len(verdict.all_findings) == 5
+    assert len(verdict.all_findings) == 6
 
 
 def test_run_without_a_segment_is_inconclusive(tmp_path: Path) -> None:
@@ -66,7 +73,7 @@ def test_run_without_a_segment_is_inconclusive(tmp_path: Path) -> None:
 
 
 def test_policy_without_checks_still_replays(tmp_path: Path) -> None:
-    policy = pol.Policy(of_archive=(), of_case=(), of_segment=())
+    policy = pol.Policy(of_archive=(), of_case=(), of_segment=(), of_whole=())
     verdict = CONVNET.judge(CONVNET.record(tmp_path / "run"), policy=policy)
     assert verdict.result == "accepted"
     assert {finding.check for finding in verdict.all_findings} == {"replay"}
@@ -83,7 +90,7 @@ def test_verdict_names_what_was_judged_and_how(tmp_path: Path) -> None:
     verdict = CONVNET.judge(tmp_path / "run", nonce=bytes(32), policy=pol.Policy(threshold=pol.Relative(0.25)))
     with pol.open(tmp_path / "run.pol", trusted=None) as archive:
         assert verdict.archive == archive.digest
-    assert "Relative(alpha=0.25" in verdict.policy and "every" in verdict.policy and "schedule" in verdict.policy
+    assert "Relative(alpha=0.25" in verdict.policy and "every" in verdict.policy and "schedule(" in verdict.policy
     assert verdict.challenge == CONVNET.judge(tmp_path / "run", nonce=bytes(32)).challenge
     assert verdict.challenge != CONVNET.judge(tmp_path / "run", nonce=bytes(31) + b"\1").challenge
     assert verdict.challenge != CONVNET.judge(tmp_path / "run").challenge

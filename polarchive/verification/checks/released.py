@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from polarchive.errors import PolError
-from polarchive.training.arrays import to_tensors
+from polarchive.format.tensors import root_of
+from polarchive.training.arrays import to_array
 from polarchive.verification.case import Case
 from polarchive.verification.finding import Finding, Outcome, passed
 
-CHECK = "released"
+CHECK: Final = "released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +26,24 @@ class Released:
     part: str = "model"
 
     def __call__(self, case: Case) -> Iterator[Finding]:
-        """Report every tensor of the file that the final state lacks or has otherwise."""
-        final = to_tensors(case.archive.state(-1))
-        released = self._load()
+        """Report every tensor of the file that the final state lacks or has otherwise; that of no tensor is unknown."""
+        final = case.archive.state(-1)
+        released = {f"{self.part}/{name}": to_array(tensor, name) for name, tensor in self._load().items()}
         wrong = [
             name
-            for name, tensor in released.items()
-            if (own := final.get(f"{self.part}/{name}")) is None or not torch.equal(own, tensor)
+            for name, array in released.items()
+            if name not in final or root_of({name: final[name]}) != root_of({name: array})
         ]
         for name in wrong:
-            yield Finding(CHECK, Outcome.FAILED, f"{self.path}: {name} is not what the run ended in", tensor=name)
-        if released and not wrong:
-            yield passed(CHECK, f"the {len(released)} tensors of {self.path} are what the run ended in")
+            short = name.partition("/")[2]
+            yield Finding(CHECK, Outcome.FAILED, f"{self.path}: {short} is not what the run ended in", tensor=short)
+        if not released:
+            yield Finding(CHECK, Outcome.UNKNOWN, f"{self.path} holds no tensor")
+        elif not wrong:
+            own = sum(name.partition("/")[0] == self.part for name in final)
+            yield passed(CHECK, f"the tensors of {self.path}, {len(released)} of {own}, are what the run ended in")
 
-    def _load(self) -> dict[str, torch.Tensor]:
+    def _load(self) -> dict[str, Tensor]:
         try:
             return load_file(self.path)
         except SafetensorError as error:

@@ -31,7 +31,9 @@ class ReplayError:
             message = f"{name} is not the same kind of tensor in claim and replay"
             yield Finding(CHECK, Outcome.FAILED, message, evidence.segment, tensor=name)
         measured = list(self.threshold(evidence))
-        yield from (self._too_large(evidence, each) for each in measured if not each.within)
+        yield from (self._too_large(evidence, each) for each in measured if not each.within and each.unknown is None)
+        for reason in sorted({each.unknown for each in measured if each.unknown and not each.within}):
+            yield Finding(CHECK, Outcome.UNKNOWN, reason, evidence.segment)
         if not measured:
             yield Finding(CHECK, Outcome.UNKNOWN, "no tensor was compared", evidence.segment)
         elif all(each.within for each in measured) and not evidence.misfits:

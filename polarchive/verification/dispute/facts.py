@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from torch import Tensor
 
+from polarchive.errors import TrainerError
 from polarchive.format.archive import Archive
 from polarchive.format.entry import Header
 from polarchive.measures.kinship import Kinship, kinship
@@ -23,7 +25,8 @@ class Facts:
     """Hold how two whole archives relate: as logs, in their last weights, in states and batches.
 
     `batches` is None where salts hide whether batches are the same. `from_a` is the later state of A that B starts
-    from, `from_b` the other way round. `fork` is the first entry in which two logs of one signer and run differ.
+    from, `from_b` the other way round; `same_start` tells whether they have one state 0. `unfit` says why the judge's
+    symmetries could not be used. `fork` is the first entry in which two logs of one signer and run differ.
     """
 
     relation: Relation
@@ -33,29 +36,37 @@ class Facts:
     batches: int | None
     from_a: int | None
     from_b: int | None
+    same_start: bool
+    unfit: str | None
 
     @classmethod
     def of(cls, a: Claim, b: Claim, symmetries: Symmetries | None, d_ref: float | None) -> "Facts":
         """Compare two claims whose archives are whole."""
         assert a.archive is not None and b.archive is not None
         related = logs.relation(a.archive, b.archive)
+        near, unfit = _kinship(a, b, symmetries, d_ref)
         return cls(
             relation=related,
             fork=logs.fork(a.archive, b.archive) if related is Relation.REWRITTEN else None,
-            kinship=_kinship(a, b, symmetries, d_ref),
+            kinship=near,
             states=logs.shared_states(a, b),
             batches=logs.shared_batches(a.archive, b.archive),
             from_a=logs.starts_from(b.archive, a.archive),
             from_b=logs.starts_from(a.archive, b.archive),
+            same_start=a.archive.root(0) == b.archive.root(0),
+            unfit=unfit,
         )
 
 
-def _kinship(a: Claim, b: Claim, symmetries: Symmetries | None, d_ref: float | None) -> Kinship:
+def _kinship(a: Claim, b: Claim, symmetries: Symmetries | None, d_ref: float | None) -> tuple[Kinship, str | None]:
+    """Return how near the last weights are, and why symmetries do not fit: nobody spoils a dispute by odd shapes."""
     assert a.archive is not None and b.archive is not None
-    groups = list(symmetries(a.archive.header)) if symmetries else None
     noises = [claim.report.noise for claim in (a, b) if claim.report and claim.report.noise]
-    noise = max(noises, default=None)
-    return kinship(_last(a.archive), _last(b.archive), symmetries=groups, d_ref=d_ref, noise=noise)
+    known = partial(kinship, _last(a.archive), _last(b.archive), d_ref=d_ref, noise=max(noises, default=None))
+    try:
+        return known(symmetries=list(symmetries(a.archive.header)) if symmetries else None), None
+    except TrainerError as error:
+        return known(), str(error)
 
 
 def _last(archive: Archive) -> dict[str, Tensor]:

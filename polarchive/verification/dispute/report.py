@@ -83,6 +83,8 @@ def _claim(claim: Claim) -> Iterator[str]:
 def _facts(a: Claim, b: Claim, facts: Facts) -> Iterator[str]:
     yield "in common"
     yield from (f"  weights  {line}" for line in _weights(facts.kinship))
+    if facts.unfit:
+        yield f"  weights  the symmetries do not fit: {facts.unfit}"
     yield f"  states   {len(facts.states)} of both, bit for bit (state 0 not counted)"
     for pair in facts.states[:_SHOWN]:
         who = f"{pair.first} first" if pair.first else "who was first is not known"
@@ -106,7 +108,7 @@ def _weights(kin: Kinship) -> Iterator[str]:
     if kin.aligned is not None:
         yield f"after aligning permutations and scales {kin.aligned.multiple:.3g} times what independent models are"
     else:
-        yield "permutations and scales unchecked: no --symmetries were given"
+        yield "permutations and scales unchecked: no --symmetries, or none that fit"
     if kin.copied or kin.alike:
         yield f"{kin.copied:.0%} of the smaller one's matrices are in the other bit for bit, {kin.alike:.0%} nearly"
 
