@@ -52,7 +52,7 @@ def simulated(segments: int, draws: np.random.Generator) -> list[Noise]:
 @pytest.mark.parametrize("tau", [0.5, 0.8])
 def test_limits_let_the_required_share_of_segments_pass(tau: float) -> None:
     """Of 2n segments half widen, so that the next passes with probability ⌈(n + 1)τ⌉ / (n + 1), not just about τ."""
-    draws, trials, segments = np.random.default_rng(0), 600, 20
+    draws, trials, segments = np.random.default_rng(0), 400, 20
     passed = 0
     for _ in range(trials):
         (limits,) = fit(simulated(segments, draws), tau, 1.0)
@@ -152,7 +152,7 @@ CALIBRATIONS: Final = st.builds(
 @given(CALIBRATIONS)
 def test_file_gives_back_what_was_written(tmp_path_factory: pytest.TempPathFactory, found: Calibration) -> None:
     path = tmp_path_factory.getbasetemp() / "round.json"
-    calibrationfile.save(found, path)
+    path.write_bytes(calibrationfile.spell(found))  # without the fsync of `save`
     assert calibrationfile.load(path) == found
     assert path.read_bytes() == calibrationfile.spell(calibrationfile.load(path))
 
@@ -232,10 +232,10 @@ def test_picture_is_the_same_for_the_same_numbers(tmp_path: Path) -> None:
 # On real runs
 
 CASES: Final = {
-    "convnet": replace(CONVNET, every=3, steps=15),
-    "transformer": replace(TRANSFORMER, every=1, steps=5),
+    "convnet": replace(CONVNET, every=3, steps=9),
+    "transformer": replace(TRANSFORMER, every=1, steps=3),
 }
-OTHERS: Final = [Numerics(threads=2), Numerics(onednn=False), Numerics(threads=3, onednn=False)]
+OTHERS: Final = [Numerics(threads=2), Numerics(onednn=False)]
 KINDS: Final = ("threads", "onednn")
 
 
@@ -269,7 +269,7 @@ def calibrated(
     """Calibrate with a margin that makes the few segments of a quick test do."""
     workload: Workload = CASES[request.param]
     folder = tmp_path_factory.mktemp("own") / "run"
-    return workload, calibrated_on(workload, folder, sample=4, tau=0.5, margin=20.0)
+    return workload, calibrated_on(workload, folder, sample=2, tau=0.5, margin=20.0)
 
 
 def policy(found: Calibration) -> pol.Policy:
@@ -311,7 +311,7 @@ def test_what_a_tenth_of_the_update_lets_pass_is_rejected(
 
 def test_run_with_other_segments_is_inconclusive(calibrated: tuple[Workload, Calibration], tmp_path: Path) -> None:
     workload, found = calibrated
-    other = replace(workload, every=workload.every + 2)
+    other = replace(workload, every=workload.every + 2, steps=2 * workload.every + 4)
     verdict = other.judge(recorded(other, tmp_path / "run", OTHERS[1]), policy=policy(found))
     assert verdict.result == "inconclusive"
     assert any(f"not calibrated for k = {other.every}" in finding.message for finding in verdict.reasons)
@@ -320,7 +320,7 @@ def test_run_with_other_segments_is_inconclusive(calibrated: tuple[Workload, Cal
 def test_measured_are_single_segments_and_pairs_under_every_kind(calibrated: tuple[Workload, Calibration]) -> None:
     workload, found = calibrated
     assert [(limits.steps, limits.segments) for limits in found.limits] == [
-        (workload.every, 4), (2 * workload.every, 4),
+        (workload.every, 2), (2 * workload.every, 2),
     ]  # fmt: skip
     names = [spread.name for spread in found.spreads]
     assert names[0] == "the same again" and {"2 threads", "without oneDNN"} < set(names)
