@@ -139,7 +139,7 @@ def replays(case: Case, policy: Policy, plan: Plan, drift: Drift, progress: Prog
     for done, index in enumerate(plan.pairs, len(order)):
         progress(done, total)
         if not refused & {index, index + 1}:
-            yield replay(case, index, 2)
+            yield replay(case, index, 2, numerics=numerics)
     progress(total, total)
 
 

@@ -29,9 +29,7 @@ def test_same_stack_replays_bit_for_bit(workload: Workload, tmp_path: Path) -> N
     ],
     ids=["resnet20 step by step", "resnet20 at a low rate", "transformer"],
 )
-def test_other_thread_count_is_within_a_tenth(
-    workload: Workload, in_a_row: int, noisy: str, tmp_path: Path
-) -> None:
+def test_other_thread_count_is_within_a_tenth(workload: Workload, in_a_row: int, noisy: str, tmp_path: Path) -> None:
     with threads(2):
         workload.record(tmp_path / "run")
     with threads(1):
