@@ -21,6 +21,9 @@ class Unexplained:
     - `walk`: √Σ‖r_t‖², how long that sum is where residuals have nothing to do with each other;
     - `distance`: ‖W_T − W_0‖.
 
+    - `spread`: the standard deviation of the projections of single segments.
+
+    All these are of `segments` out of `of`; what they come to over the whole run is estimated from them.
     `same_randomness` is False where the judge draws other random numbers: then residuals are no noise.
     """
 
@@ -30,16 +33,34 @@ class Unexplained:
     distance: float
     segments: int
     same_randomness: bool = True
+    spread: float = 0.0
+    of: int = 0
 
     @property
     def toward(self) -> float:
-        """Return the unexplained displacement toward the end, as a fraction of the whole way."""
-        return _fraction(self.projection, self.distance)
+        """Return the unexplained displacement toward the end, as a fraction of the whole way.
+
+        Of a sample, what it shows in every segment beyond three standard errors is taken for the others too.
+        """
+        count, total = self.segments, max(self.of, self.segments)
+        if count in (0, total):
+            return _fraction(self.projection, self.distance)
+        error = 3 * self.spread * math.sqrt((1 - count / total) / count)
+        shown = max(0.0, abs(self.projection) / count - error) if not math.isnan(self.projection) else math.nan
+        return _fraction(math.copysign(total * shown, self.projection), self.distance)
 
     @property
     def total(self) -> float:
-        """Return the unexplained displacement in any direction, as a fraction of the whole way."""
-        return _fraction(self.length, self.distance)
+        """Return the unexplained displacement in any direction, as a fraction of the whole way.
+
+        Of a sample, what its residuals have in common grows with the segments, the rest as a random walk.
+        """
+        count, total = self.segments, max(self.of, self.segments)
+        if count in (0, 1, total):
+            return _fraction(self.length * (total / max(count, 1)) ** 0.5, self.distance)
+        common = max(0.0, self.length**2 - self.walk**2) / (count * (count - 1))
+        walk = self.walk**2 / count
+        return _fraction(math.sqrt(total**2 * common + total * walk), self.distance)
 
     @property
     def coherence(self) -> float:
@@ -53,12 +74,12 @@ class Drift:
     Weights are the floating tensors that the first state has, without batch statistics.
     """
 
-    def __init__(self, first: State, final: State, same_randomness: bool = True) -> None:
+    def __init__(self, first: State, final: State, same_randomness: bool = True, of: int = 0) -> None:
         own = weights({name: tensor for name, tensor in final.items() if name in first})
         self._final = {name: tensor for name, tensor in own.items() if first[name].shape == final[name].shape}
         self._sum = {name: torch.zeros_like(tensor) for name, tensor in self._final.items()}
         self._projection, self._squares, self._segments = 0.0, 0.0, 0
-        self._same_randomness = same_randomness
+        self._same_randomness, self._of, self._projections = same_randomness, of, 0.0
         self._distance = math.sqrt(sum(_square(_way(end, _wide(first[name]))) for name, end in self._final.items()))
 
     @torch.no_grad()
@@ -73,15 +94,27 @@ class Drift:
                 gap += _square(way)
                 self._squares += _square(residual)
                 self._sum[name] += residual
-        self._projection += along / math.sqrt(gap) if gap else 0.0
+        part = along / math.sqrt(gap) if gap else 0.0
+        self._projection += part
+        self._projections += part * part
         self._segments += bool(self._final)  # without a last state there is no way to measure along
 
     @property
     def found(self) -> Unexplained:
         """Return what all residuals so far come to."""
         length = math.sqrt(sum(map(_square, self._sum.values())))
-        walk = math.sqrt(self._squares)
-        return Unexplained(self._projection, length, walk, self._distance, self._segments, self._same_randomness)
+        walk, count = math.sqrt(self._squares), self._segments
+        spread = self._projections - self._projection**2 / max(count, 1)
+        return Unexplained(
+            projection=self._projection,
+            length=length,
+            walk=walk,
+            distance=self._distance,
+            segments=count,
+            same_randomness=self._same_randomness,
+            spread=math.sqrt(max(0.0, spread) / max(count - 1, 1)),
+            of=self._of,
+        )
 
 
 def _residual(claimed: Tensor, replayed: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ def verify(
     findings += demands(seen) if seen else []
     findings += [finding for of_case in policy.of_case for finding in of_case(case)]
     first, final = (_weights(archive, index, device) for index in (0, -1))
-    drift = Drift(first, final, case.same_randomness)
+    drift = Drift(first, final, case.same_randomness, len(archive.segments))
     judged = [_judged(policy, evidence) for evidence in replays(case, policy, plan, drift, progress)]
     findings += [finding for of_whole in policy.of_whole for finding in of_whole(drift.found)]
     return Verdict(

@@ -217,7 +217,6 @@ def test_steering_that_stays_below_the_limit_goes_no_further_than_that(tmp_path:
     assert math.dist(*(state["model/conv2.weight"].flatten().tolist() for state in (final, goal))) > 1
 
 
-@pytest.mark.xfail(strict=True, reason="residuals of a sample are not yet scaled to the whole run")
 def test_steering_shows_in_a_sample(tmp_path: Path) -> None:
     """A third of the way is stolen, and ten segments of a hundred show a tenth of that."""
     of = replace(CONVNET, every=1, steps=100)
@@ -225,3 +224,17 @@ def test_steering_shows_in_a_sample(tmp_path: Path) -> None:
     folder = forgery.record(tmp_path / "run")
     assert forgery.verdict(folder, pol.Policy(in_a_row=0)).result == "rejected"
     assert forgery.verdict(folder, pol.Policy(in_a_row=0, selection=pol.Sample(8))).result == "rejected"
+
+
+def test_what_a_sample_shows_is_scaled_to_the_whole_run() -> None:
+    """Ten of a hundred segments that each go a hundredth of the way show the whole of it."""
+    coherent = Unexplained(0.1, 0.1, math.sqrt(10) * 0.01, 1.0, 10, of=100)
+    assert (coherent.toward, coherent.total) == (pytest.approx(1.0), pytest.approx(1.0, rel=0.01))
+    noise = Unexplained(0.001, math.sqrt(10) * 0.01, math.sqrt(10) * 0.01, 1.0, 10, spread=0.01, of=100)
+    assert (noise.toward, noise.total) == (0.0, pytest.approx(0.1))
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_no_sample_makes_numbers_of_what_is_none(odd: float) -> None:
+    for found in (Unexplained(odd, odd, odd, 1.0, 5, of=50, spread=odd), Unexplained(odd, odd, odd, 1.0, 5, of=5)):
+        assert {finding.outcome for finding in Joint()(found)} == {Outcome.FAILED}
