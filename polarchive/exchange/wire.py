@@ -84,9 +84,9 @@ class Wire:
         self._http.close()
 
     def _cut(self) -> None:
-        if self._http.sock:
+        if self._http.line:
             with suppress(OSError):
-                socket.socket.shutdown(self._http.sock, socket.SHUT_RDWR)  # not TLS's: another thread is reading
+                socket.socket.shutdown(self._http.line, socket.SHUT_RDWR)  # not TLS's: another thread is reading
 
     @contextmanager
     def _answer(self, method: str, path: str, body: bytes | None = None) -> Iterator[http.client.HTTPResponse]:
@@ -106,13 +106,14 @@ class _Connection(http.client.HTTPConnection):
     def __init__(self, host: str, port: int, tls: Tls) -> None:
         super().__init__(host, port, timeout=TIMEOUT)
         self._tls = tls
+        self.line: socket.socket | None = None  # which http.client forgets before an answer that closes is read
 
     def connect(self) -> None:
         """Connect and authenticate both sides."""
         raw = socket.create_connection((self.host, self.port), TIMEOUT)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with raw:  # nothing is left of it when TLS has taken over
-            self.sock = secure = self._tls.context().wrap_socket(raw, suppress_ragged_eofs=False)
+            self.sock = self.line = secure = self._tls.context().wrap_socket(raw, suppress_ragged_eofs=False)
         self._tls.peer(secure)
 
 

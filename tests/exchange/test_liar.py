@@ -131,11 +131,19 @@ def test_a_second_try_succeeds(scene: Scene) -> None:
     assert len(asked) == 2
 
 
-def test_a_byte_now_and_then_is_no_answer(scene: Scene) -> None:
+BEGUN = {
+    "a status": b"HTTP/1.1 200 OK\r\n",
+    "a part": answer(b"", "0" * 128, Content_Length="100000"),
+    "a part before it closes": answer(b"", "0" * 128, Content_Length="100000", Connection="close"),
+}
+
+
+@pytest.mark.parametrize("begun", BEGUN.values(), ids=BEGUN)
+def test_a_byte_now_and_then_is_no_answer(begun: bytes, scene: Scene) -> None:
     """Each byte arrives in time, and the answer never does."""
 
     def reply(connection: ssl.SSLSocket, head: bytes) -> bool:
-        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        connection.sendall(begun)
         while True:
             connection.sendall(b"X")
             connection.settimeout(0.01)
