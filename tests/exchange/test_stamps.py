@@ -203,7 +203,8 @@ def test_training_never_waits_for_an_authority(folder: Path) -> None:
         stamps = client(url, timeout=60.0, patience=0.2)
         said = record(folder, stamps, pause=lambda _: seen.append(time.monotonic() - began))
     assert max(seen[:-1]) < 3.0  # seconds for all steps
-    assert max(seen) < 6.0 and "still waited for" in said
+    assert max(seen) < 6.0
+    assert "still waited for" in said or "[slow]" in said  # the first request may begin only as recording ends
 
 
 def test_a_disk_that_fails_for_a_stamp_is_no_failure_of_recording(
