@@ -18,12 +18,12 @@ from polarchive.format.archive import Archive
 from polarchive.format.entry import Hyper
 from polarchive.format.schema import BOUNDED, values
 from polarchive.format.tensors import Array
+from polarchive.measures.names import is_statistic
 from polarchive.measures.reach import Betas, Way, since, ways
 
 State: TypeAlias = dict[str, Array]
 Numbers: TypeAlias = npt.NDArray[np.float64]
 AROUND: Final = 3  # spans on either side that a pace is compared with
-_STATISTICS: Final = ("running_mean", "running_var")
 _MOMENTUM, _FIRST, _SECOND = "momentum_buffer", "exp_avg", "exp_avg_sq"
 
 
@@ -156,7 +156,7 @@ def _weights(before: State, after: State) -> list[str]:
 
 def _is_weight(name: str, old: Array, new: Array) -> bool:
     same = (old.dtype, old.shape) == (new.dtype, new.shape)
-    return same and old.dtype in BOUNDED and old.dtype.startswith(("F", "BF")) and not name.endswith(_STATISTICS)
+    return same and old.dtype in BOUNDED and old.dtype.startswith(("F", "BF")) and not is_statistic(name)
 
 
 def _kept(state: State) -> dict[str, list[str]]:

@@ -3,15 +3,14 @@
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final
 
 import torch
 from torch import Tensor
 
 from polarchive.errors import TrainerError
+from polarchive.measures.names import is_statistic
 
 State = dict[str, Tensor]
-_STATISTICS: Final = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def weights(state: State) -> State:
@@ -19,7 +18,7 @@ def weights(state: State) -> State:
     return {
         name: (torch.view_as_real(tensor) if tensor.is_complex() else tensor).double()
         for name, tensor in state.items()
-        if (tensor.is_floating_point() or tensor.is_complex()) and name.rpartition(".")[2] not in _STATISTICS
+        if (tensor.is_floating_point() or tensor.is_complex()) and not is_statistic(name)
     }
 
 

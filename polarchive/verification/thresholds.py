@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from polarchive.measures.distance import Distance, pool
+from polarchive.measures.names import is_statistic
 from polarchive.training.values import SEPARATOR
 from polarchive.verification.evidence import Evidence, kind
 
@@ -34,7 +35,6 @@ FLOOR: Final = 0.05
 UNIT: Final = " times its update"
 _OF_OPTIMIZER: Final = 2  # separators in OPTIMIZER/PARAMETER/KEY, at least
 _HIDDEN_FLOOR: Final = 1e-6
-_STATISTICS: Final = ("running_mean", "running_var")
 Threshold: TypeAlias = Callable[[Evidence], Iterator[Measured]]
 
 
@@ -52,7 +52,7 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Lp:
-    """Allow an ℓp distance (p is 1, 2 or inf) of `limit` between all tensors of `part` together (Jia et al. 2021).
+    """Allow an ℓp distance (p is 1, 2 or inf) of `limit` between all weights of `part` together (Jia et al. 2021).
 
     With `d_ref`, the distance between ends of independent runs, the limit is a fraction of it.
     """
@@ -64,30 +64,21 @@ class Lp:
 
     def __call__(self, evidence: Evidence) -> Iterator[Measured]:
         """Yield one error for the whole part."""
-        own = [d for name, d in evidence.distances.items() if name.split("/")[0] == self.part]
-        norms = {
-            1: sum(d.l1 for d in own),
-            2: math.hypot(*(d.l2 for d in own)),
-            math.inf: _max(d.linf for d in own),
-        }
-        error = norms[self.p] / (self.d_ref or 1.0) if own else math.nan  # nothing measured is nothing allowed
-        yield Measured(None, error, self.limit, " of d_ref" if self.d_ref else "")
+        own = _weights(evidence, self.part)  # of none, all norms are NaN: nothing measured is nothing allowed
+        norms = {1: own.l1, 2: own.l2, math.inf: own.linf}
+        yield Measured(None, norms[self.p] / (self.d_ref or 1.0), self.limit, " of d_ref" if self.d_ref else "")
 
 
 @dataclass(frozen=True, slots=True)
 class PooledRelative:
-    """Allow all weights of `part` together an error ‖g − g′‖ of `alpha` times min(‖g‖, ‖g′‖) (Fang et al., Lemma 2).
-
-    Weights are what has a tolerance, without batch statistics, whose large updates would lend room to the rest.
-    """
+    """Allow all weights of `part` together an error ‖g − g′‖ of `alpha` times min(‖g‖, ‖g′‖) (Fang et al., Lemma 2)."""
 
     alpha: float = 0.1
     part: str = "model"
 
     def __call__(self, evidence: Evidence) -> Iterator[Measured]:
         """Yield one error for all weights, as a fraction of their update."""
-        own = (each for name, each in evidence.distances.items() if _is_weight(name, self.part) and not each.whole)
-        yield Measured(None, pool(own).relative, self.alpha, " times the update")
+        yield Measured(None, _weights(evidence, self.part).relative, self.alpha, " times the update")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +138,11 @@ def _pooled(distances: Mapping[str, Distance]) -> dict[str, float]:
     return {name: norm / math.sqrt(max(counts[name], 1)) for name, norm in norms.items()}
 
 
-def _is_weight(name: str, part: str) -> bool:
-    return name.split(SEPARATOR)[0] == part and name.rpartition(".")[2] not in _STATISTICS
+def _weights(evidence: Evidence, part: str) -> Distance:
+    """Return the distance of all weights of a part: what has a tolerance, without batch statistics."""
+    own = ((name, each) for name, each in evidence.distances.items() if name.split(SEPARATOR)[0] == part)
+    return pool(each for name, each in own if not is_statistic(name) and not each.whole)
 
 
 def _exact(distance: Distance, error: float) -> float:
     return 0.0 if distance.equal else error
-
-
-def _max(values: Iterator[float]) -> float:
-    found = list(values)
-    return math.nan if any(map(math.isnan, found)) else max(found, default=0.0)

@@ -1,0 +1,14 @@
+"""Forge proofs of learning: every known attack, one file each, to see what a judge makes of them.
+
+An attack is a frozen dataclass with one method, which records a run that nobody trained:
+
+    @dataclass(frozen=True, slots=True)
+    class Mine(Attack):
+        def forge(self, known, trainer, log, challenge=None):
+            for step in range(known.steps):
+                trainer.claim(weights=…)                  # what the record is to say of the state
+                log.record(rows=known.rows(step))          # the data that it is to commit to
+            trainer.claim(weights=known.weights)
+
+It never decides whether it succeeded: `polarchive.contest` has judges look at what it made.
+"""
