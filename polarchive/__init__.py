@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from polarchive.errors import FormatError, OpeningError, PolError, TrainerError, TrustError
 
 if TYPE_CHECKING:
+    from polarchive import attacks
     from polarchive.exchange.stamps import StampClient
     from polarchive.format.archive import Archive, pack
     from polarchive.format.archive import open_archive as open
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from polarchive.training.trainer import TorchTrainer, Trainer
     from polarchive.training.writer import Writer
     from polarchive.trust.keys import load_signer, load_verifier, read_secret
+    from polarchive.verification import policies
     from polarchive.verification.policy import Policy
     from polarchive.verification.selections import Sample, every
     from polarchive.verification.thresholds import Fixed, Lp, Relative
@@ -74,6 +76,7 @@ _WHERE = {
     "verify": "verification.verify",
 }
 _RENAMED = {"open": "open_archive"}
+_MODULES = {"attacks": "attacks", "policies": "verification.policies"}
 __all__ = [
     "Archive",
     "Dataset",
@@ -95,12 +98,14 @@ __all__ = [
     "TrustError",
     "Verdict",
     "Writer",
+    "attacks",
     "commit_dataset",
     "every",
     "load_signer",
     "load_verifier",
     "open",
     "pack",
+    "policies",
     "read_secret",
     "regenerate",
     "to_tensors",
@@ -109,8 +114,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _WHERE and name not in _MODULES:
         raise AttributeError(f"module 'polarchive' has no attribute {name!r}")
-    value = getattr(import_module(f"polarchive.{_WHERE[name]}"), _RENAMED.get(name, name))
+    module = import_module(f"polarchive.{_MODULES.get(name) or _WHERE[name]}")
+    value = module if name in _MODULES else getattr(module, _RENAMED.get(name, name))
     globals()[name] = value
     return value

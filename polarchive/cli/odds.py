@@ -11,7 +11,7 @@ import click
 from polarchive.measures import theory
 from polarchive.measures.costs import Setting
 from polarchive.measures.costs import costs as costs_of
-from polarchive.measures.odds import counted, detection, replays_for
+from polarchive.measures.odds import counted, detection, draws_for
 
 _COUNT: Final = click.IntRange(min=1)
 _SHARE: Final = click.FloatRange(0, 1)
@@ -33,7 +33,7 @@ def command() -> None:
 def draw(segments: int, drawn: int, bad: int, fraction: float, reach: float, as_json: bool) -> None:
     """Tell how likely a draw meets a bad segment. What a policy always takes is not drawn: leave it out."""
     met = {
-        str(number): {"met": detection(segments, number, drawn), "draws": replays_for(segments, number, reach)}
+        str(number): {"met": detection(segments, number, drawn), "draws": draws_for(segments, number, reach)}
         for number in (bad, counted(segments, fraction))
     }
     _print(

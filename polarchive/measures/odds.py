@@ -28,7 +28,7 @@ def counted(population: int, fraction: float) -> int:
     return max(1, ceil(Fraction(str(fraction)) * population))
 
 
-def replays_for(population: int, bad: int, probability: float) -> int:
+def draws_for(population: int, bad: int, probability: float) -> int:
     """Return how many must be drawn to meet one of `bad` things with a probability; 1 asks for certainty."""
     if not 1 <= bad <= population or not 0 <= probability <= 1:
         raise PolError(f"no draw from {population} meets one of {bad} with probability {probability}")

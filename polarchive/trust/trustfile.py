@@ -46,6 +46,10 @@ def _sensible(found: Trust, top: Table, stamps: Table, witnesses: Table) -> Trus
         raise stamps.error("agree", f"is {found.agree}, of {len(found.authorities)} authorities")
     if found.require and not found.authorities:
         raise stamps.error("require", "asks for stamps, and no [authorities.NAME] is believed")
+    if len({key.name for key in found.witnesses}) < len(found.witnesses):
+        raise witnesses.error("keys", "has two of one name: a witness counts once")
+    if len({key.public for key in found.witnesses}) < len(found.witnesses):
+        raise witnesses.error("keys", "has one key under two names: a witness counts once")
     if found.quorum > len(found.witnesses):
         raise witnesses.error("quorum", f"is {found.quorum}, of {len(found.witnesses)} witnesses")
     return found

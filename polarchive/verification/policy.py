@@ -8,6 +8,8 @@ from polarchive.format.archive import Archive
 from polarchive.verification.case import Case
 from polarchive.verification.checks.counters import counters
 from polarchive.verification.checks.end import end
+from polarchive.verification.checks.fresh import fresh
+from polarchive.verification.checks.indices import Indices
 from polarchive.verification.checks.initial import initial
 from polarchive.verification.checks.joint import Joint
 from polarchive.verification.checks.openings import openings
@@ -39,8 +41,8 @@ class Policy:
 
     selection: Selection = every
     threshold: Threshold = _TENTH
-    of_archive: tuple[ArchiveCheck, ...] = (seal, trees, end)
-    of_case: tuple[CaseCheck, ...] = (initial, schedule)
+    of_archive: tuple[ArchiveCheck, ...] = (seal, trees, end, Indices())
+    of_case: tuple[CaseCheck, ...] = (initial, fresh, schedule)
     of_segment: tuple[SegmentCheck, ...] = (openings, schema, counters)
     of_whole: tuple[WholeCheck, ...] = (Joint(),)
     in_a_row: int = 2

@@ -1,22 +1,29 @@
 """Read a policy of one's own from TOML (examples/policy.toml): a named one, and what to change in it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from polarchive.errors import PolError
 from polarchive.trust import settings
 from polarchive.trust.settings import Table
 from polarchive.verification import calibrationfile, policies
+from polarchive.verification.checks.indices import Indices
 from polarchive.verification.checks.joint import Joint
+from polarchive.verification.checks.reachable import reachable
+from polarchive.verification.checks.schedule import Schedule
 from polarchive.verification.fitted import PerStep
 from polarchive.verification.policy import Policy, name_of
 from polarchive.verification.selecting import selection
 from polarchive.verification.selections import Selection
 from polarchive.verification.thresholds import Fixed, Lp, PooledRelative, Relative, Threshold
 
-_TOP: Final = ("like", "name", "select", "in_a_row", "without", "threshold", "joint", "calibration")
+T = TypeVar("T")
+_TOP: Final = (
+    *("like", "name", "select", "in_a_row", "without", "epoch", "adam"),
+    *("threshold", "joint", "schedule", "calibration"),
+)
 _THRESHOLDS: Final[Mapping[str, tuple[Callable[..., Threshold], tuple[str, ...]]]] = {
     "fixed": (Fixed, ("limit",)),
     "lp": (Lp, ("p", "limit")),
@@ -52,6 +59,12 @@ def load(path: str | Path) -> Policy:
         found = replace(found, threshold=_threshold(top.table("threshold")))
     if "joint" in top.values:
         found = replace(found, of_whole=(_joint(top.table("joint")),))
+    if "schedule" in top.values:
+        found = replace(found, of_case=_instead(found.of_case, _schedule(top.table("schedule"))))
+    if "epoch" in top.values:
+        found = replace(found, of_archive=_instead(found.of_archive, Indices(top.count("epoch", 0))))
+    if top.get("adam", bool, False, "true or false"):
+        found = replace(found, of_archive=(*found.of_archive, reachable))
     if "calibration" in top.values:
         file = Path(path).parent / top.get("calibration", str, "", "a string")
         found = policies.calibrated(found, calibrationfile.load(file))
@@ -77,6 +90,18 @@ def _threshold(table: Table) -> Threshold:
 def _joint(table: Table) -> Joint:
     table.only("toward", "total")
     return replace(Joint(), **{key: _number(table, key) for key in table.values})
+
+
+def _schedule(table: Table) -> Schedule:
+    table.only(*(field.name for field in fields(Schedule)))
+    whole = ("records", "steps")
+    bounds: dict[str, Any] = {key: table.count(key, 0) if key in whole else _number(table, key) for key in table.values}
+    return Schedule(**bounds)
+
+
+def _instead(checks: tuple[T, ...], new: T) -> tuple[T, ...]:
+    """Return the checks with `new` in the place of the one of its name, or at the end."""
+    return (*(check for check in checks if _short(check) != _short(new)), new)
 
 
 def _number(table: Table, key: str) -> float:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from polarchive.errors import PolError
-from polarchive.verification.selections import ByEpoch, Sample, Selection, TopQ, every
+from polarchive.verification.selections import ByEpoch, Sample, Selection, Suspicious, TopQ, every
 
-FORMS: Final = "every, sample:N, top:Q, top:Q+N or epoch:RECORDS:N"
+FORMS: Final = "every, sample:N, top:Q, top:Q+N, suspicious:Q, suspicious:Q+N or epoch:RECORDS:N"
 
 
 def selection(text: str) -> Selection:
@@ -24,9 +24,10 @@ def _every(rest: str) -> Selection:
     return every
 
 
-def _top(rest: str) -> Selection:
-    largest, plus, drawn = rest.partition("+")
-    return TopQ(_count(largest), _count(drawn) if plus else 0)
+def _and_drawn(rest: str) -> tuple[int, int]:
+    """Return how many segments are taken, and how many of the others drawn."""
+    taken, plus, drawn = rest.partition("+")
+    return _count(taken), _count(drawn) if plus else 0
 
 
 def _epoch(rest: str) -> Selection:
@@ -43,6 +44,7 @@ def _count(text: str) -> int:
 _KINDS: Final[Mapping[str, Callable[[str], Selection]]] = {
     "every": _every,
     "sample": lambda rest: Sample(_count(rest)),
-    "top": _top,
+    "top": lambda rest: TopQ(*_and_drawn(rest)),
+    "suspicious": lambda rest: Suspicious(*_and_drawn(rest)),
     "epoch": _epoch,
 }

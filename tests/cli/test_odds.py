@@ -7,7 +7,7 @@ import pytest
 
 from polarchive.cli.exits import Exit
 from polarchive.measures.costs import WAYS
-from polarchive.measures.odds import detection, replays_for
+from polarchive.measures.odds import detection, draws_for
 from tests.cli.test_cli import is_one_line, polarc
 
 DRAW = ("odds", "draw", "--segments", 7813, "--draw", 20)
@@ -40,7 +40,7 @@ def test_draw_tells_a_program_all_digits() -> None:
         "segments": 7813,
         "drawn": 20,
         "reach": 0.9,
-        "bad": {str(bad): {"met": detection(7813, bad, 20), "draws": replays_for(7813, bad, 0.9)} for bad in (3, 3907)},
+        "bad": {str(bad): {"met": detection(7813, bad, 20), "draws": draws_for(7813, bad, 0.9)} for bad in (3, 3907)},
     }
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polarchive.errors import PolError
-from polarchive.measures.odds import counted, detection, of_fraction, replays_for
+from polarchive.measures.odds import counted, detection, of_fraction, draws_for
 
 
 def exact(population: int, bad: int, drawn: int) -> Fraction:
@@ -48,7 +48,7 @@ def test_detection_in_a_large_population_is_exact_too(bad: int, drawn: int) -> N
 def test_no_draw_takes_long_to_judge() -> None:
     start = process_time()
     assert detection(10**6, 1000, 1000) > 0.6 and detection(10**12, 10**8, 10**8) == 1
-    assert [replays_for(10**6, bad, 0.99) for bad in (1000, 500_000)] == [4593, 7]
+    assert [draws_for(10**6, bad, 0.99) for bad in (1000, 500_000)] == [4593, 7]
     assert process_time() - start < 1
 
 
@@ -80,14 +80,14 @@ def test_fewest_replays_that_reach_a_probability_are_found(data: st.DataObject, 
     bad = data.draw(st.integers(1, population))
     asked = Fraction(str(probability))
     fewest = next(drawn for drawn in range(population + 1) if exact(population, bad, drawn) >= asked)
-    assert replays_for(population, bad, probability) == fewest
+    assert draws_for(population, bad, probability) == fewest
 
 
 def test_certainty_takes_all_but_the_bad_ones_and_one_more() -> None:
-    assert replays_for(10**6, 1, 1) == 10**6 and replays_for(10**6, 1000, 1) == 10**6 - 999
+    assert draws_for(10**6, 1, 1) == 10**6 and draws_for(10**6, 1000, 1) == 10**6 - 999
 
 
 @pytest.mark.parametrize(("population", "bad", "probability"), [(10, 0, 0.5), (10, 11, 0.5), (10, 1, 1.1), (0, 0, 0)])
 def test_what_no_draw_reaches_is_refused(population: int, bad: int, probability: float) -> None:
     with pytest.raises(PolError, match="no draw"):
-        replays_for(population, bad, probability)
+        draws_for(population, bad, probability)

@@ -95,6 +95,11 @@ WRONG = {
     "renewed that is 1": (KEYS + "[stamps]\nrenewed = 1\n", "renewed is not true or false"),
     "a quorum without witnesses": (KEYS + "[witnesses]\nquorum = 1\n", "quorum is 1, of 0 witnesses"),
     "a quorum below 0": (KEYS + "[witnesses]\nquorum = -1\n", "quorum is below 0"),
+    "one witness twice": (KEYS + f'[witnesses]\nkeys = ["{WITNESS}", "{WITNESS}"]\n', "two of one name"),
+    "one witness by two names": (
+        KEYS + f'[witnesses]\nkeys = ["{WITNESS}", "{WitnessKey("other.example", WITNESS.public)}"]\n',
+        "one key under two names",
+    ),
     "a limit of 0": (KEYS + "[limits]\ngap_hours = 0\n", "gap_hours is not a number above 0"),
     "a limit of nan": (KEYS + "[limits]\ngap_hours = nan\n", "gap_hours is not a number above 0"),
     "a limit beyond all time": (KEYS + "[limits]\ngap_hours = 1e300\n", "gap_hours is too long a time"),

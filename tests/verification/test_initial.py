@@ -14,6 +14,7 @@ from polarchive.errors import SignatureError
 from polarchive.format.entry import Initial
 from polarchive.verification import report
 from polarchive.verification.case import built
+from polarchive.verification.checks.end import end
 from polarchive.verification.checks.fresh import fresh
 from polarchive.verification.checks.initial import initial
 from polarchive.verification.checks.parent import Parent, Part, whole
@@ -172,7 +173,7 @@ def test_fresh_state_0_looks_fresh(unexplained: Path) -> None:
 
 
 def test_advice_is_reported_and_decides_nothing(unexplained: Path) -> None:
-    verdict = CONVNET.judge(unexplained, policy=pol.Policy(of_case=(fresh, schedule)))
+    verdict = CONVNET.judge(unexplained, policy=pol.Policy(of_archive=(end,), of_case=(fresh, schedule)))
     assert verdict.result == "accepted" and verdict.reasons == ()
     assert sum(line.startswith("  note fresh: ") for line in report.text(verdict)) == 2
     assert [each["outcome"] for each in report.as_json(verdict)["findings"]].count("advice") == 2

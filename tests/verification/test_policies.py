@@ -8,10 +8,13 @@ import pytest
 import polarchive as pol
 from polarchive.errors import PolError
 from polarchive.verification import policies, policyfile, report
+from polarchive.verification.checks.indices import Indices
 from polarchive.verification.checks.joint import Joint
+from polarchive.verification.checks.reachable import reachable
+from polarchive.verification.checks.schedule import Schedule
 from polarchive.verification.fitted import PerStep
 from polarchive.verification.selecting import selection
-from polarchive.verification.selections import ByEpoch, Sample, TopQ, every
+from polarchive.verification.selections import ByEpoch, Sample, Suspicious, TopQ, every
 from polarchive.verification.thresholds import Fixed, Lp, Relative
 from tests.workloads import CONVNET, threads
 
@@ -36,7 +39,7 @@ def test_an_honest_run_is_accepted_by_every_policy(name: str, run: Path) -> None
 def test_what_a_policy_does_not_check_is_named(run: Path) -> None:
     verdict = CONVNET.judge(run, policy=policies.jia2021_full())
     assert {"initial", "schedule", "counters", "joint", "segments in a row"} <= set(verdict.unchecked)
-    assert "unchecked initial, schedule" in "\n".join(report.text(verdict))
+    assert "unchecked initial, fresh, schedule" in "\n".join(report.text(verdict))
     assert report.as_json(verdict)["unchecked"] == list(verdict.unchecked)
     assert policies.strict().unchecked == () == policies.exact().unchecked
 
@@ -59,6 +62,7 @@ def test_the_example_is_one() -> None:
     policy = policyfile.load(EXAMPLE)
     assert (policy.name, policy.selection, policy.in_a_row) == ("ours", Sample(50), 5)
     assert (policy.threshold, policy.of_whole) == (Relative(0.05), (Joint(0.005, 0.05),))
+    assert policy.of_case == (*policies.strict().of_case[:-1], Schedule(0.1, 32, 100, 0.5, 11.0))
 
 
 def test_an_empty_file_is_the_default_by_another_name(tmp_path: Path) -> None:
@@ -78,6 +82,11 @@ def test_thresholds(text: str, threshold: object, tmp_path: Path) -> None:
     assert load(tmp_path, f"[threshold]\n{text}\n").threshold == threshold
 
 
+def test_what_is_known_of_the_training_can_be_asked(tmp_path: Path) -> None:
+    policy = load(tmp_path, "epoch = 48\nadam = true\n")
+    assert policy.of_archive == (*policies.strict().of_archive[:-1], Indices(48), reachable)
+
+
 def test_checks_can_be_left_out_and_the_report_says_so(tmp_path: Path) -> None:
     policy = load(tmp_path, 'without = ["joint", "schedule"]\nin_a_row = 0\n')
     assert set(policy.unchecked) == {"joint", "schedule", "segments in a row"} and policy.of_whole == ()
@@ -93,6 +102,9 @@ WRONG = {
     "a limit below 0": ("[threshold]\nkind = 'fixed'\nlimit = -1", "limit is not a number from 0 on"),
     "a limit that is nan": ("[threshold]\nkind = 'fixed'\nlimit = nan", "limit is not a number from 0 on"),
     "a limit that is true": ("[joint]\ntoward = true", "toward is not a number"),
+    "no such bound": ("[schedule]\nrate = 1", "rate is no key here"),
+    "a bound that is no number": ("[schedule]\nsteps = 1.5", "steps is not a whole number"),
+    "an epoch that is no number": ("epoch = 'all'", "epoch is not a whole number"),
     "no such check": ("without = ['magic']", "without names magic, and the checks are"),
 }
 
@@ -117,6 +129,8 @@ def test_no_policy_has_that_name() -> None:
         ("sample:3", Sample(3)),
         ("top:5", TopQ(5)),
         ("top:5+2", TopQ(5, 2)),
+        ("suspicious:5", Suspicious(5, 0)),
+        ("suspicious:5+2", Suspicious(5, 2)),
         ("epoch:1000:2", ByEpoch(2, 1000)),
     ],
 )
@@ -125,7 +139,8 @@ def test_selections_are_read(text: str, found: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "every:1", "sample", "sample:", "sample:x", "top:1+", "epoch:5", "top:１", "sample:9999999999"]
+    "text",
+    ["", "every:1", "sample", "sample:", "sample:x", "top:1+", "suspicious", "epoch:5", "top:１", "sample:9999999999"],
 )
 def test_what_is_no_selection_is_refused(text: str) -> None:
     with pytest.raises(PolError, match="is not every, sample:N"):

@@ -18,6 +18,7 @@ from tests.forging import STRICT, Forgery
 ELSEWHERE = {
     "seal": "raises, for a broken archive is no proof: tests/format",
     "trees": "raises: test_second.py",
+    "fresh": "advice, which decides nothing: test_initial.py",
     "demands": "needs a trust file: tests/trust/test_times.py",
 }
 
