@@ -10,9 +10,12 @@ import click
 from polarchive.cli.exits import Exit, exit_code, judges_line
 
 COMMANDS: Final = {
+    "attack": "Forge a proof, to see what a judge makes of it.",
     "calibrate": "Measure honest noise, and fit what a judge allows.",
     "challenge": "Ask a prover for the data of drawn segments.",
+    "contest": "Let attacks meet policies.",
     "dispute": "Settle whose a model is, where two archives claim it.",
+    "import": "Turn a published proof of learning into a run.",
     "inspect": "Tell what an archive or run directory says of itself, unverified.",
     "keygen": "Make a signing key.",
     "odds": "Calculate what a draw is worth, and what spoofs cost.",
@@ -24,6 +27,8 @@ COMMANDS: Final = {
     "witness": "Have a witness cosign a run.",
 }
 
+_MODULES: Final = {"import": "importing"}  # a module cannot be named by a word of the language
+
 
 class _Commands(click.Group):
     """Load a command's module only when it is called, so that looking at an archive never imports torch."""
@@ -34,7 +39,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"polarchive.cli.{cmd_name}").command
+        command: click.Command = import_module(f"polarchive.cli.{_MODULES.get(cmd_name, cmd_name)}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
