@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -38,6 +38,10 @@ class Attack:
         """
         raise NotImplementedError
 
+    def record(self, known: Known, folder: Path, signer: note.Signer, challenge: Sequence[int] | None = None) -> None:
+        """Have a run written in `folder`; attacks that need many, or one under an id of their choice, do otherwise."""
+        write(self, known, folder, signer, challenge)
+
 
 @dataclass(frozen=True, slots=True)
 class Spent:
@@ -51,11 +55,23 @@ def forge(
     attack: Attack, known: Known, folder: Path, signer: note.Signer, challenge: Sequence[int] | None = None
 ) -> Spent:
     """Have an attack record a run in `folder`/run, the data it commits to in `folder`/batches, and return its cost."""
+    began = perf_counter()
+    with FlopCounterMode(display=False) as counted:
+        attack.record(known, folder, signer, challenge)
+    return Spent(counted.get_total_flops(), perf_counter() - began)
+
+
+def write(
+    attack: Attack,
+    known: Known,
+    folder: Path,
+    signer: note.Signer,
+    challenge: Sequence[int] | None = None,
+    **settings: Any,
+) -> None:
+    """Have an attack forge one run through a fresh writer; `settings` are those of `Writer` that are not the usual."""
     torch.manual_seed(known.seed)
     trainer = Puppet(known.workload)
-    seed = known.seed if attack.seeded else None
-    writer = Writer(folder / "run", trainer, every=known.every, signer=signer, seed=seed, background=False)
-    began = perf_counter()
-    with FlopCounterMode(display=False) as counted, writer:
+    usual = {"every": known.every, "seed": known.seed if attack.seeded else None, "background": False}
+    with Writer(folder / "run", trainer, signer=signer, **{**usual, **settings}) as writer:
         attack.forge(known, trainer, Log(writer, known.workload, folder / "batches"), challenge)
-    return Spent(counted.get_total_flops(), perf_counter() - began)

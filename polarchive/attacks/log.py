@@ -9,8 +9,6 @@ from polarchive.attacks.workload import Batch, Workload
 from polarchive.errors import OpeningError
 from polarchive.training.writer import Writer
 
-ROWS = "rows"
-
 
 class Log:
     """Write a run through an honest writer; each step's data is kept, to be shown to a judge."""
@@ -29,32 +27,30 @@ class Log:
 
         As for an honest prover the state before the step is recorded if a segment begins, and the settings as they are.
         """
-        kept = {ROWS: rows} if rows is not None else {str(place): part for place, part in enumerate(batch or ())}
-        shown = self._workload.take(rows) if rows is not None else batch or ()
-        save_file({name: part.detach().contiguous() for name, part in kept.items()}, self._file(self._writer.step))
+        given = self._workload.take(rows) if rows is not None else batch or ()
+        shown = tuple(part.detach().contiguous() for part in given)  # as a judge will be shown it: strides change sums
+        keep(self._folder, self._writer.step, shown)
         self._writer.record(shown)
         return shown
 
     def withhold(self, step: int) -> None:
         """Forget the batch of a step, so that no judge can be shown it."""
-        self._file(step).unlink()
-
-    def _file(self, step: int) -> Path:
-        return file_of(self._folder, step)
+        _file(self._folder, step).unlink()
 
 
-def file_of(folder: Path, step: int) -> Path:
-    """Return where the batch of a step is kept."""
-    return folder / f"{step:08}.safetensors"
+def keep(folder: Path, step: int, batch: Batch) -> None:
+    """Write the batch of a step where `kept` finds it: a safetensors file whose tensors are numbered."""
+    save_file({str(place): part for place, part in enumerate(batch)}, _file(folder, step))
 
 
-def shown(folder: Path, workload: Workload, step: int) -> Batch:
+def kept(folder: Path, step: int) -> Batch:
     """Return the batch of a step that was kept; OpeningError if it is withheld."""
-    path = file_of(folder, step)
+    path = _file(folder, step)
     if not path.exists():
         raise OpeningError("the batch is withheld")
-    kept = load_file(path)
-    rows = kept.get(ROWS)
-    if rows is not None:
-        return workload.take(rows)
-    return tuple(kept[str(place)] for place in range(len(kept)))
+    found = load_file(path)
+    return tuple(found[str(place)] for place in range(len(found)))
+
+
+def _file(folder: Path, step: int) -> Path:
+    return folder / f"{step:08}.safetensors"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import polarchive as pol
 from polarchive.attacks.attack import Attack, Spent, forge
 from polarchive.attacks.known import Known, Leak, Rules
-from polarchive.attacks.log import shown
+from polarchive.attacks.log import kept
 from polarchive.attacks.puppet import Puppet
 from polarchive.attacks.workload import Batch, Workload
 from polarchive.training.trainer import State
@@ -108,7 +108,7 @@ def opened(folder: Path) -> Iterator[pol.Archive]:
 def judged(folder: Path, workload: Workload = SGD, policy: pol.Policy | None = None, **options: Any) -> pol.Verdict:
     """Judge a spoof, whose batches the adversary shows."""
     secret = pol.read_secret(folder / "run" / "secret")
-    batches = partial(shown, folder / "batches", workload)
+    batches = partial(kept, folder / "batches")
     with opened(folder) as archive:
         return pol.verify(archive, workload.build, batches, secret=secret, policy=policy, **options)
 
