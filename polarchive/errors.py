@@ -49,6 +49,11 @@ class FormatError(PolError):
         super().__init__(f"{place}: {message} [{reason.value}]")
         self.reason = reason
         self.place = place
+        self._message = message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes, with what was added on the way."""
+        return type(self), (self.reason, self.place, self._message), self.__dict__
 
 
 class TrustError(FormatError):

@@ -167,6 +167,7 @@ CATALOGUE = {
         check="replay",
         tensor="model/conv1.weight",
         settings=far_and_back,
+        policy=bounding(decay=1e300),
         state=lambda index, state: weights_of(state, stolen()) if index > 1 else state,
     ),
     "second moment far below those of its kind": Forgery(
@@ -184,11 +185,11 @@ CATALOGUE = {
         policy=STRICT,
     ),
     "steered momentum": Forgery(
-        check="pairs",
-        segments=(0, 1),
-        tensor=MOMENTUM,
+        check="joint",
+        segments=(None,),
+        of=replace(CONVNET, every=3),
         state=Steered(0.09, momentum_toward_stolen),
-        policy=STRICT,
+        policy=replace(STRICT, in_a_row=0),
     ),
     "second moments that are small, zeroed": Forgery(
         check="pairs",

@@ -24,6 +24,7 @@ def test_every_check_is_in_the_table() -> None:
 
 
 def test_every_forgery_that_it_names_is_refused_by_that_check() -> None:
-    for check, forgery in rows().items():
+    named = [(check, forgery) for check, told in rows().items() for forgery in told.split("; ")]
+    for check, forgery in named:
         if forgery not in ELSEWHERE:
             assert CATALOGUE[forgery].check in (check, "initial" if check == "parent" else check)

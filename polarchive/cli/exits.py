@@ -38,6 +38,12 @@ def exit_code(error: BaseException) -> Exit:
 
 def judges_line(error: BaseException) -> str | None:
     """Return the innermost line of the judge's own code that an error came through, if it came through any."""
-    frames = traceback.walk_tb(error.__traceback__)
-    own = [(frame, line) for frame, line in frames if str(frame.f_globals.get("__name__")).startswith(JUDGE)]
-    return f"{Path(own[-1][0].f_code.co_filename).name} line {own[-1][1]}" if own else None
+    own = [(file, line) for module, file, line in _frames(error) if module.startswith(JUDGE)]
+    return f"{Path(own[-1][0]).name} line {own[-1][1]}" if own else None
+
+
+def _frames(error: BaseException) -> list[tuple[str, str, int]]:
+    """Return module, file and line of each frame; an error of a worker brings those there along."""
+    here = traceback.walk_tb(error.__traceback__)
+    own = [(str(frame.f_globals.get("__name__")), frame.f_code.co_filename, line) for frame, line in here]
+    return [*own, *getattr(error, "frames", [])]

@@ -22,9 +22,9 @@ from polarchive.format.request import Request
 from polarchive.trust.keys import KeySigner
 
 if TYPE_CHECKING:
+    from polarchive.verification.plan import Plan
     from polarchive.verification.policy import Policy
     from polarchive.verification.showing import Sent
-    from polarchive.verification.verify import Plan
 
 HOURS = 168
 _POLICY: Final = (
@@ -67,8 +67,8 @@ def opened(folder: Path | None) -> Ledger:
 
 def ask(archive: Archive, policy: "Policy", signer: Signer, ledger: Ledger, expires: int) -> tuple[bytes, "Plan"]:
     """Return the signed request for what the judge's challenge draws, and the plan it follows."""
+    from polarchive.verification.plan import Plan
     from polarchive.verification.policy import name_of
-    from polarchive.verification.verify import Plan
 
     header, head = archive.header, archive.heads[-1]
     nonce = ledger.nonce(header.run, head)
@@ -89,15 +89,18 @@ def ask(archive: Archive, policy: "Policy", signer: Signer, ledger: Ledger, expi
 
 @contextmanager
 def answered(
-    archive: Archive, path: Path, policy: "Policy", ledger: Ledger, signer: KeySigner | None
-) -> Iterator[tuple["Sent", Any, bytes]]:
+    archive: Archive, path: Path, policy: "Policy", ledger: Ledger, signer: KeySigner | None, travels: bool = False
+) -> Iterator[tuple[Any, Any, bytes]]:
     """Open an answer; give what shows its batches, what shows its states, and the nonce it answers.
+
+    What `travels` to workers opens the answer there.
 
     PolError if it answers another challenge than the judge's own: whoever chose that may have liked it.
     """
+    from polarchive.cli.working import Answered
     from polarchive.training.arrays import to_tensors
+    from polarchive.verification.plan import Plan
     from polarchive.verification.showing import Sent
-    from polarchive.verification.verify import Plan
 
     head = archive.heads[-1]
     nonce = ledger.nonce(archive.header.run, head)
@@ -106,7 +109,11 @@ def answered(
             raise PolError(f"{path}: answers another challenge than the one in your ledger (polarc challenge makes it)")
         if list(answers.request.segments) != Plan.of(archive, policy, nonce).segments:
             raise PolError(f"{path}: answers for other segments; give --select as for polarc challenge")
-        yield Sent(answers.batch), lambda index: to_tensors(answers.state(index)), nonce
+        if travels:
+            shown = Answered(plain, archive.header.key)
+            yield shown, shown.state, nonce
+        else:
+            yield Sent(answers.batch), lambda index: to_tensors(answers.state(index)), nonce
 
 
 @contextmanager

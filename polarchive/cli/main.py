@@ -68,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(Exit.USAGE)
+    except click.Abort:
+        click.echo("polarc: interrupted", err=True)
+        sys.exit(Exit.USAGE)
     except (Exception, SystemExit) as error:  # no command exits by itself: the judge's own code did
         click.echo(f"polarc: {one_line(error)}", err=True)
         sys.exit(exit_code(error))

@@ -5,20 +5,21 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from polarchive.cli import judging, signing, trusting
+from polarchive.cli import judging, loading, signing, trusting, working
 from polarchive.cli.exits import Exit
 from polarchive.cli.judging import ledger_option
 from polarchive.format import disk
 from polarchive.format.archive import Archive, open_archive
-from polarchive.trust import telling
 from polarchive.trust.demands import Seen
 from polarchive.trust.keys import read_secret
 from polarchive.trust.trust import Trust
+from polarchive.verification import sealed
 
 if TYPE_CHECKING:
     from polarchive.verification.policy import Policy
@@ -31,7 +32,8 @@ _MOST_THREADS = 256
 @trusting.options
 @click.option("--trainer", help="Your FILE.py:function that returns a trainer; without it the seal alone is checked.")
 @click.option(
-    "--batches", help="FILE.py:function that returns the batch of a step, an answer.polr, or https://HOST:PORT."
+    "--batches",
+    help="FILE.py:function that returns the batch of a step, a folder of them, an answer.polr, or https://HOST:PORT.",
 )
 @click.option("--as", "own", type=click.Path(exists=True, dir_okay=False), help="Your own signing key, for a server.")
 @click.option("--resume", is_flag=True, help="Go on with a verification over a server that was broken off.")
@@ -40,19 +42,23 @@ _MOST_THREADS = 256
 @ledger_option
 @click.option("--secret", type=click.Path(dir_okay=False, path_type=Path), help="The run's secret, if it is salted.")
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads; by default as recorded.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads, of each worker; by default as recorded.")
 @click.option(
     "--model", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A released model to tie in."
 )
+@working.options
 @click.option("--segments", help="Replay only these, as START:STOP.")
 @click.option("--exact", is_flag=True, help="As --policy exact: bit for bit, on a machine like the recording one.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Also write the JSON object to a file.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page to read.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(path: Path, as_json: bool, **options: Any) -> int:
     """Verify the archive or run directory PATH, which a key that you trust must have signed."""
     trust = trusting.trusted(options["keys"], options["trustfile"])
     with open_archive(path, trusted=trust.keys) as archive:
         if not options["trainer"]:
+            if options["html"] or options["report"]:
+                raise click.UsageError("--html and --report tell of a replay, which needs --trainer")
             return _seal(archive, trust, as_json)
         if not options["batches"]:
             raise click.UsageError("--trainer needs --batches, which shows the data of each step")
@@ -62,57 +68,46 @@ def command(path: Path, as_json: bool, **options: Any) -> int:
 def _seal(archive: Archive, trust: Trust, as_json: bool) -> int:
     archive.seal()
     seen = Seen.of(archive, trust)
-    facts: dict[str, Any] = {
-        "verdict": "rejected" if seen.unmet else None,
-        "reasons": list(seen.unmet),
-        "segments": [],
-        "archive": archive.digest.hex() if archive.digest else None,
-        "heads": len(archive.heads),
-        "times": telling.as_json(seen),
-    }
-    click.echo(json.dumps(facts) if as_json else "\n".join(_said(archive, seen)))
+    click.echo(json.dumps(sealed.as_json(archive, seen)) if as_json else "\n".join(sealed.text(archive, seen)))
     return Exit.REJECTED if seen.unmet else Exit.OK
-
-
-def _said(archive: Archive, seen: Seen) -> Iterator[str]:
-    cover = f"{len(archive.heads)} heads signed by {archive.header.key.name} cover every byte"
-    yield f"the seal holds: {cover} of {len(archive.segments)} segments"
-    yield from telling.lines(seen)
-    yield from (f"REJECTED: {reason}" for reason in seen.unmet)
-    if not seen.unmet:
-        yield "no verdict: nothing was replayed (--trainer FILE.py:function does that)"
 
 
 def _replay(archive: Archive, trust: Trust, as_json: bool, **options: Any) -> int:
     import torch
 
-    from polarchive.cli import loading
     from polarchive.verification import report
+    from polarchive.verification.page.document import page
     from polarchive.verification.verify import verify
 
-    torch.set_num_threads(options["threads"] or _recorded_threads(archive) or torch.get_num_threads())
-    build = loading.function(options["trainer"])
-    with _data(archive, policy := _policy(options), **options) as (data, notes):
+    share = working.share(options["workers"]) or torch.get_num_threads()
+    torch.set_num_threads(options["threads"] or _recorded_threads(archive) or share)
+    build = _function(options["trainer"], options)
+    with (
+        _data(archive, policy := _policy(options), **options) as (data, notes),
+        working.executor(options["workers"], options["scheduler"]) as executor,
+    ):
         verdict = verify(
             archive,
             build,
             policy=policy,
             trust=trust,
             device=options["device"],
+            executor=executor,
+            shelf=working.shelf(options["keep"], options["trainer"]),
             progress=_progress if sys.stderr.isatty() and not as_json else lambda done, total: None,
             **data,
         )
         notes(verdict.result)
     told = json.dumps(report.as_json(verdict))
-    if options["report"]:
-        with disk.replacing(options["report"]) as file:
-            file.write(told.encode())
+    for target, said in ((options["report"], told), (options["html"], page(verdict) if options["html"] else "")):
+        if target:
+            with disk.replacing(target) as file:
+                file.write(said.encode())
     click.echo(told if as_json else "\n".join(report.text(verdict)))
     return {"accepted": Exit.OK, "rejected": Exit.REJECTED, "inconclusive": Exit.INCONCLUSIVE}[verdict.result]
 
 
 def _policy(options: dict[str, Any]) -> "Policy":
-    from polarchive.cli import loading
     from polarchive.verification.checks.released import Released
 
     policy = judging.chosen(
@@ -126,27 +121,45 @@ def _policy(options: dict[str, Any]) -> "Policy":
 @contextmanager
 def _data(archive: Archive, chosen: "Policy", **options: Any) -> Iterator[tuple[dict[str, Any], Callable[[str], None]]]:
     """Give what shows the batches: one's own function, a prover's answer, or its server; and who notes the verdict."""
-    from polarchive.cli import loading
-
     where, secret = options["batches"], options["secret"]
     remote, answer = where.startswith("https://"), where.endswith((".polr", ".polr.age"))
     if not remote and not answer:
         yield (
-            {"batches": loading.function(where), "secret": read_secret(secret) if secret else None},
+            {"batches": _shown(where, options), "secret": read_secret(secret) if secret else None},
             lambda result: None,
         )
         return
     if remote and not options["own"]:
         raise click.UsageError("a prover's server answers judges it knows: --as gives your own signing key")
+    if remote and _travels(options):
+        raise click.UsageError("workers need data at hand: polarc challenge asks the prover for a file")
     ledger, own = judging.opened(options["ledger"]), signing.signer(options["own"]) if options["own"] else None
     source = (
         judging.served(archive, where, chosen, ledger, own, options["resume"], options["patience"])
         if remote and own
-        else judging.answered(archive, Path(where), chosen, ledger, own)
+        else judging.answered(archive, Path(where), chosen, ledger, own, _travels(options))
     )
     with source as (sent, states, nonce):
         told = {"batches": sent, "states": states, "nonce": nonce, "earlier": judging.earlier(archive, ledger)}
         yield told, lambda result: ledger.finished(archive.header.run, archive.heads[-1], result)
+
+
+def _travels(options: dict[str, Any]) -> bool:
+    return bool(options["workers"] or options["scheduler"])
+
+
+def _function(reference: str, options: dict[str, Any]) -> Callable[..., Any]:
+    """Return the judge's function of this name, in a form that travels if workers are to call it."""
+    return working.Named.of(reference) if _travels(options) else loading.function(reference)
+
+
+def _shown(where: str, options: dict[str, Any]) -> Callable[..., Any]:
+    """Return what shows batches: the judge's function, or a folder in which they were kept."""
+    if not Path(where).is_dir():
+        return _function(where, options)
+    from polarchive.training.kept import kept
+
+    return partial(kept, Path(where).resolve())
 
 
 def _recorded_threads(archive: Archive) -> int | None:

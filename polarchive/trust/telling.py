@@ -122,5 +122,5 @@ def _pace(pace: Pace) -> dict[str, Any]:
         "steps": pace.steps,
         "seconds_at_most": pace.elapsed.total_seconds(),
         "bounded": pace.bounded,
-        "steps_per_hour_at_least": pace.rate if pace.bounded else None,
+        "steps_per_hour_at_least": pace.rate if pace.bounded and pace.elapsed else None,
     }

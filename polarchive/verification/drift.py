@@ -1,15 +1,11 @@
 """Add up what replays leave unexplained: honest noise has no direction, theft does (SPEC.md, "Judging a run")."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from polarchive.measures.symmetry import weights
-
-State = Mapping[str, Tensor]
+from polarchive.verification.residual import Residual, State, Way, square
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +17,8 @@ class Unexplained:
     - `walk`: √Σ‖r_t‖², how long that sum is where residuals have nothing to do with each other;
     - `distance`: ‖W_T − W_0‖.
 
-    - `spread`: the standard deviation of the projections of single segments.
+    - `spread`: the standard deviation of the projections of single segments;
+    - `stored`: how far the sum of all residuals of momentum could carry the weights, at the run's largest rate.
 
     All these are of `segments` out of `of`; what they come to over the whole run is estimated from them.
     `same_randomness` is False where the judge draws other random numbers: then residuals are no noise.
@@ -35,6 +32,7 @@ class Unexplained:
     same_randomness: bool = True
     spread: float = 0.0
     of: int = 0
+    stored: float = 0.0
 
     @property
     def toward(self) -> float:
@@ -63,77 +61,57 @@ class Unexplained:
         return _fraction(math.sqrt(total**2 * common + total * walk), self.distance)
 
     @property
+    def kept(self) -> float:
+        """Return what momentum keeps of unexplained displacement, as a fraction of the whole way."""
+        return _fraction(self.stored, self.distance)
+
+    @property
     def coherence(self) -> float:
         """Return how much longer the sum is than a random walk of the same steps: about 1 for honest noise."""
         return _fraction(self.length, self.walk)
 
 
 class Drift:
-    """Add up the residuals of a run from `first` to `final`, in float64 on the device where the states are.
+    """Add up residuals, in the order in which they come: of segments out of `of` that a run has."""
 
-    Weights are the floating tensors that the first state has, without batch statistics.
-    """
+    def __init__(self, way: Way, same_randomness: bool = True, of: int = 0) -> None:
+        self._way, self._same_randomness, self._of = way, same_randomness, of
+        self._sum: dict[str, Tensor] = {}
+        self._projection, self._projections, self._squares, self._segments = 0.0, 0.0, 0.0, 0
 
-    def __init__(self, first: State, final: State, same_randomness: bool = True, of: int = 0) -> None:
-        own = weights({name: tensor for name, tensor in final.items() if name in first})
-        self._final = {name: tensor for name, tensor in own.items() if first[name].shape == final[name].shape}
-        self._sum = {name: torch.zeros_like(tensor) for name, tensor in self._final.items()}
-        self._projection, self._squares, self._segments = 0.0, 0.0, 0
-        self._same_randomness, self._of, self._projections = same_randomness, of, 0.0
-        self._distance = math.sqrt(sum(_square(_way(end, _wide(first[name]))) for name, end in self._final.items()))
-
-    @torch.no_grad()
     def add(self, before: State, claimed: State, replayed: State) -> None:
         """Add the residual of one segment, which began in `before`."""
-        along, gap = 0.0, 0.0
-        for name, final in self._final.items():
-            if all(name in state and _wide(state[name]).shape == final.shape for state in (before, claimed, replayed)):
-                residual = _residual(_wide(claimed[name]), _wide(replayed[name]))
-                way = _way(final, _wide(before[name]))
-                along += torch.sum(residual * way).item()
-                gap += _square(way)
-                self._squares += _square(residual)
-                self._sum[name] += residual
-        part = along / math.sqrt(gap) if gap else 0.0
-        self._projection += part
-        self._projections += part * part
-        self._segments += bool(self._final)  # without a last state there is no way to measure along
+        self.take(self._way.residual(before, claimed, replayed))
+
+    def take(self, residual: Residual) -> None:
+        """Add a residual."""
+        for name, tensor in residual.tensors.items():
+            own = tensor.to(self._way.device)
+            self._sum[name] = self._sum[name].add_(own) if name in self._sum else own.clone()
+        self._projection += residual.along
+        self._projections += residual.along * residual.along  # a power would raise where this is infinite
+        self._squares += residual.square
+        self._segments += residual.measured
 
     @property
     def found(self) -> Unexplained:
         """Return what all residuals so far come to."""
-        length = math.sqrt(sum(map(_square, self._sum.values())))
+        squares = {name: square(self._sum[name]) for name in sorted(self._sum)}
+        length = math.sqrt(sum(each for name, each in squares.items() if self._way.leads(name)))
+        stored = math.sqrt(sum(each for name, each in squares.items() if not self._way.leads(name)))
         walk, count = math.sqrt(self._squares), self._segments
         spread = self._projections - self._projection**2 / max(count, 1)
         return Unexplained(
             projection=self._projection,
             length=length,
             walk=walk,
-            distance=self._distance,
+            distance=self._way.distance,
             segments=count,
             same_randomness=self._same_randomness,
             spread=math.sqrt(max(0.0, spread) / max(count - 1, 1)),
             of=self._of,
+            stored=stored,
         )
-
-
-def _residual(claimed: Tensor, replayed: Tensor) -> Tensor:
-    """Return claimed − replayed, where infinities that agree are at no distance."""
-    return (claimed - replayed).masked_fill_(claimed == replayed, 0.0)
-
-
-def _way(end: Tensor, start: Tensor) -> Tensor:
-    """Return end − start, but for what is infinite: it has no direction."""
-    way = end - start
-    return way.masked_fill_(~way.isfinite(), 0.0)
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).double()
-
-
-def _square(tensor: Tensor) -> float:
-    return torch.sum(tensor * tensor).item()
 
 
 def _fraction(part: float, whole: float) -> float:

@@ -1,11 +1,11 @@
 """Hold what replaying one segment showed: numbers, no tensors, so that any policy can judge it later."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from polarchive.format.entry import Hyper
-from polarchive.measures.distance import Distance
+from polarchive.measures.distance import Distance, pool
+from polarchive.measures.names import is_statistic
 from polarchive.training.values import SEPARATOR
 
 
@@ -38,9 +38,13 @@ class Evidence:
 
     @property
     def residual(self) -> float:
-        """Return the ℓ2 distance between claimed and replayed tensors of the model, NaN if nothing was compared."""
-        own = [each.l2 for name, each in self.distances.items() if name.split(SEPARATOR)[0] == "model"]
-        return math.hypot(*own) if own else math.nan
+        """Return the ℓ2 distance between claimed and replayed weights of the model, NaN if nothing was compared."""
+        return self.weights("model").l2
+
+    def weights(self, part: str) -> Distance:
+        """Return the distance of all weights of a part: what has a tolerance, without batch statistics."""
+        own = ((name, each) for name, each in self.distances.items() if name.split(SEPARATOR)[0] == part)
+        return pool(each for name, each in own if not is_statistic(name) and not each.whole)
 
 
 def largest_rate(hypers: Iterable[Hyper]) -> float | None:

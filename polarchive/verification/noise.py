@@ -20,6 +20,7 @@ from polarchive.verification.evidence import largest_rate
 from polarchive.verification.feeding import steps
 from polarchive.verification.numerics import Numerics, one_by_one
 from polarchive.verification.replay import apart
+from polarchive.verification.residual import Way
 from polarchive.verification.states import state
 from polarchive.verification.thresholds import shares
 
@@ -96,7 +97,7 @@ def measure(
     OpeningError if a batch is not the committed one; PolError if the steps draw random numbers on one of the devices.
     """
     final = state(case, _last_stored(case.archive))
-    drifts = {source.name: Drift(state(case, 0), final) for source in sources}
+    drifts = {source.name: Drift(Way(state(case, 0), final)) for source in sources}
     noises: list[Noise] = []
     for done, index in enumerate(indices):
         progress(done, len(indices))
@@ -125,7 +126,7 @@ def _noise(
 ) -> Noise:
     before, other, usual = states
     found = apart(before, other, usual)
-    drift = Drift(before, final)
+    drift = Drift(Way(before, final))
     drift.add(before, other, usual)
     chosen = [archive.segments[index] for index in chain]
     return Noise(

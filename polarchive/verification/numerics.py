@@ -14,6 +14,7 @@ from polarchive.verification.doubled import Doubled
 
 _MOST_THREADS: Final = 16  # to try where there are fewer cores: sums are split as on a larger machine
 _NAMES: Final = {"onednn": "oneDNN", "cudnn": "cuDNN", "tf32": "TF32"}
+_OF_ANY: Final = ("threads", "onednn", "deterministic")
 _OF_CUDA: Final = ("deterministic", "benchmark", "cudnn", "tf32")
 _MOST_WITHOUT: Final = 4  # threads to try without oneDNN, whose stand-ins are slow where threads outnumber cores
 
@@ -87,6 +88,12 @@ class Numerics:
 
 
 KINDS: Final = tuple(field.name for field in fields(Numerics))
+
+
+def usual(device: str) -> Numerics:
+    """Return all that this process computes with now on a device, so that another may compute alike."""
+    kinds = _SETTINGS.keys() if device.startswith("cuda") else _OF_ANY
+    return Numerics(**{kind: _SETTINGS[kind][0]() for kind in kinds})
 
 
 def others(device: str) -> tuple[Numerics, ...]:

@@ -36,7 +36,7 @@ def calibrated(policy: Policy, calibration: Calibration) -> Policy:
 
 def exact() -> Policy:
     """Return the strict policy with no tolerance, for a judge on the stack that recorded."""
-    return Policy(name="exact", threshold=Fixed(0.0), of_whole=(Joint(0.0, 0.0),), assumes=_OWN)
+    return Policy(name="exact", threshold=Fixed(0.0), of_whole=(Joint(0.0, 0.0, 0.0),), assumes=_OWN)
 
 
 def sampled(count: int = 20, threshold: Threshold = Relative(0.1)) -> Policy:  # noqa: B008

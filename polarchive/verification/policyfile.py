@@ -88,7 +88,7 @@ def _threshold(table: Table) -> Threshold:
 
 
 def _joint(table: Table) -> Joint:
-    table.only("toward", "total")
+    table.only("toward", "total", "kept")
     return replace(Joint(), **{key: _number(table, key) for key in table.values})
 
 

@@ -13,6 +13,7 @@ from polarchive.verification.drift import Drift
 from polarchive.verification.evidence import Evidence, largest_rate
 from polarchive.verification.feeding import steps
 from polarchive.verification.numerics import Numerics
+from polarchive.verification.residual import Lone
 from polarchive.verification.showing import Unfit
 from polarchive.verification.states import Missing, state
 
@@ -20,7 +21,7 @@ State = dict[str, Tensor]
 
 
 def replay(
-    case: Case, index: int, in_a_row: int = 1, *, numerics: Sequence[Numerics] = (), drift: Drift | None = None
+    case: Case, index: int, in_a_row: int = 1, *, numerics: Sequence[Numerics] = (), drift: Drift | Lone | None = None
 ) -> Evidence:
     """Return the evidence on segment `index`; an opening that fails ends the replay and is part of the evidence.
 

@@ -9,6 +9,7 @@ from typing import Any
 from polarchive.trust import telling
 from polarchive.verification.drift import Unexplained
 from polarchive.verification.finding import Finding, Outcome
+from polarchive.verification.plain import VERSION, number, plain
 from polarchive.verification.verdict import ACCEPTED, INCONCLUSIVE, Judged, Verdict
 
 _SHOWN = 3
@@ -25,12 +26,13 @@ def text(verdict: Verdict) -> Iterator[str]:
     replayed, total = len(verdict.judged), verdict.segments
     yield f"{verdict.result.upper()}: {replayed} of {total} segments replayed, {_count(verdict)}"
     yield f"archive   {verdict.archive.hex() if verdict.archive else 'a run directory, not sealed'}"
+    yield f"run       {verdict.run.hex()}, {len(verdict.heads)} heads signed by {verdict.signer}"
     yield f"policy    {verdict.policy}"
     yield f"challenge {verdict.challenge.hex()} from nonce {verdict.nonce.hex()}"
     for earlier in verdict.earlier:
         yield f"earlier   {earlier}"
     yield f"stack     {_stacks(verdict)}"
-    yield f"states    {_states(verdict)}"
+    yield f"states    {states(verdict)}"
     if verdict.seen is not None:
         yield from telling.lines(verdict.seen)
     for finding in verdict.findings:
@@ -53,14 +55,19 @@ def text(verdict: Verdict) -> Iterator[str]:
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as plain JSON values."""
+    """Return a verdict as plain JSON values, as `report.schema.json` describes them (SPEC.md, "Reports")."""
     return {
+        "version": VERSION,
+        "kind": "replay",
         "verdict": verdict.result,
-        "reasons": [_finding(finding) for finding in verdict.reasons],
+        "reasons": [plain(finding) for finding in verdict.reasons],
         "segments": [_judged(judged) for judged in verdict.judged],
         "pairs": [_judged(judged) for judged in verdict.pairs],
-        "findings": [_finding(finding) for finding in verdict.all_findings],
+        "findings": [plain(finding) for finding in verdict.all_findings],
         "archive": verdict.archive.hex() if verdict.archive else None,
+        "run": verdict.run.hex(),
+        "signer": verdict.signer,
+        "heads": len(verdict.heads),
         "policy": verdict.policy,
         "nonce": verdict.nonce.hex(),
         "challenge": verdict.challenge.hex(),
@@ -79,19 +86,16 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def number(value: float | None) -> float | str | None:
-    """Return a number as JSON can say it: NaN and infinities as words."""
-    return value if value is None or math.isfinite(value) else str(value)
-
-
 def _judged(judged: Judged) -> dict[str, Any]:
     return {
         "index": judged.index,
         "start": judged.first,
         "steps": judged.steps,
+        "in_a_row": judged.in_a_row,
         "accepted": judged.accepted,
         "residual": number(judged.residual),
         "errors": {name: number(error) for name, error in judged.errors.items()},
+        "allowed": {name: number(limit) for name, limit in judged.allowed.items()},
     }
 
 
@@ -110,10 +114,17 @@ def _stacks(verdict: Verdict) -> str:
     odd = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if not odd:
         return "the recording one, by its own account"
-    return "; ".join(f"{name} {now.get(name)} (recorded on {before.get(name)})" for name in odd)
+    return "; ".join(_difference(name, before.get(name), now.get(name)) for name in odd)
 
 
-def _states(verdict: Verdict) -> str:
+def _difference(name: str, before: str | None, now: str | None) -> str:
+    if now is None:
+        return f"{name} {before} (recorded)"
+    return f"{name} {now} (recorded on {before})" if before is not None else f"{name} {now} (not recorded)"
+
+
+def states(verdict: Verdict) -> str:
+    """Say how many states are in the archive, and how the replay came by the others."""
     total = verdict.segments + 1
     if verdict.stored == total:
         return f"all {total} stored"
@@ -156,16 +167,3 @@ def _where(finding: Finding) -> str:
 def _count(verdict: Verdict) -> str:
     against = len(verdict.reasons)
     return f"{against} finding{'s' * (against != 1)} against it" if against else "nothing against it"
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "check": finding.check,
-        "outcome": finding.outcome.value,
-        "message": finding.message,
-        "segment": finding.segment,
-        "step": finding.step,
-        "tensor": finding.tensor,
-        "error": number(finding.error),
-        "allowed": number(finding.allowed),
-    }

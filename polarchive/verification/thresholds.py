@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from polarchive.measures.distance import Distance, pool
-from polarchive.measures.names import is_statistic
+from polarchive.measures.distance import Distance
 from polarchive.training.values import SEPARATOR
 from polarchive.verification.evidence import Evidence, kind
 
@@ -64,7 +63,7 @@ class Lp:
 
     def __call__(self, evidence: Evidence) -> Iterator[Measured]:
         """Yield one error for the whole part."""
-        own = _weights(evidence, self.part)  # of none, all norms are NaN: nothing measured is nothing allowed
+        own = evidence.weights(self.part)  # of none, all norms are NaN: nothing measured is nothing allowed
         norms = {1: own.l1, 2: own.l2, math.inf: own.linf}
         yield Measured(None, norms[self.p] / (self.d_ref or 1.0), self.limit, " of d_ref" if self.d_ref else "")
 
@@ -78,7 +77,7 @@ class PooledRelative:
 
     def __call__(self, evidence: Evidence) -> Iterator[Measured]:
         """Yield one error for all weights, as a fraction of their update."""
-        yield Measured(None, _weights(evidence, self.part).relative, self.alpha, " times the update")
+        yield Measured(None, evidence.weights(self.part).relative, self.alpha, " times the update")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +135,6 @@ def _pooled(distances: Mapping[str, Distance]) -> dict[str, float]:
         norms[kind(name)] = math.hypot(norms[kind(name)], min(distance.replayed, distance.size))
         counts[kind(name)] += distance.count
     return {name: norm / math.sqrt(max(counts[name], 1)) for name, norm in norms.items()}
-
-
-def _weights(evidence: Evidence, part: str) -> Distance:
-    """Return the distance of all weights of a part: what has a tolerance, without batch statistics."""
-    own = ((name, each) for name, each in evidence.distances.items() if name.split(SEPARATOR)[0] == part)
-    return pool(each for name, each in own if not is_statistic(name) and not each.whole)
 
 
 def _exact(distance: Distance, error: float) -> float:

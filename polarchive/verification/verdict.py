@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from polarchive.trust.demands import Seen
 from polarchive.verification.drift import Unexplained
@@ -14,7 +14,7 @@ ACCEPTED, REJECTED, INCONCLUSIVE = "accepted", "rejected", "inconclusive"
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Hold the findings on one replayed segment, and its error per tensor as the threshold measures it.
+    """Hold the findings on one replayed segment, and its error per tensor as the threshold measures it and allows it.
 
     `residual` is the ℓ2 distance between claimed and replayed weights, NaN where nothing was compared. `in_a_row`
     segments were replayed from the opening state of the first, without reloading.
@@ -27,6 +27,7 @@ class Judged:
     errors: Mapping[str, float]
     residual: float = math.nan
     in_a_row: int = 1
+    allowed: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def outcome(self) -> Outcome:
@@ -47,7 +48,8 @@ class Verdict:
     """Hold a verdict on an archive: the findings on the whole of it and on each replayed segment.
 
     `challenge` and `nonce` let anyone draw the same segments again, out of `segments`; `archive` is the digest of the
-    archive's index, None for a run directory. `pairs` are findings on segments replayed in a row. `stored` states are
+    archive's index, None for a run directory; `signer` is the key, in its published form, that signed the `heads` of
+    these tree sizes in the log of `run`. `pairs` are findings on segments replayed in a row. `stored` states are
     in the archive, one more than segments if all are; `obtained` says of those others that a replay needed how it came
     by them. `odds` are those of a selection that draws. `earlier` are the judge's challenges about other heads of this
     run. Of the two stacks the first is what the prover says. `seen` is what stamps and witnesses show a judge who
@@ -73,6 +75,9 @@ class Verdict:
     assumes: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     pairs: tuple[Judged, ...] = ()
+    run: bytes = b""
+    signer: str = ""
+    heads: tuple[int, ...] = ()
 
     @property
     def result(self) -> str:

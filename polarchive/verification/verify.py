@@ -1,78 +1,52 @@
 """Judge an archive: check it as a whole, replay the selected segments, and say what was found."""
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from typing import TypedDict, TypeVar, Unpack
 
-import torch
 from torch import Tensor
 
+from polarchive.errors import PolError
 from polarchive.format.archive import Archive
-from polarchive.format.challenge import NONCE_SIZE, derive, draw
-from polarchive.training import stack
-from polarchive.training.arrays import to_tensors
+from polarchive.format.challenge import NONCE_SIZE
 from polarchive.trust.demands import Seen
 from polarchive.trust.trust import Trust
 from polarchive.verification import showing
 from polarchive.verification.case import Build, Case, States
 from polarchive.verification.checks.demands import demands
-from polarchive.verification.drift import Drift
-from polarchive.verification.evidence import Evidence
-from polarchive.verification.numerics import others
+from polarchive.verification.finding import Finding
+from polarchive.verification.judge import Judge
 from polarchive.verification.policy import Policy
-from polarchive.verification.replay import replay
-from polarchive.verification.selections import odds_of
+from polarchive.verification.residual import Way
+from polarchive.verification.shelf import Shelf
 from polarchive.verification.showing import Batches
+from polarchive.verification.site import Given, sites
 from polarchive.verification.states import state
-from polarchive.verification.thresholds import replays_of
-from polarchive.verification.verdict import Judged, Verdict
+from polarchive.verification.tasks import Here, Progress, Run, replays, together
+from polarchive.verification.verdict import Verdict
+from polarchive.verification.workers import Elsewhere
 
-Progress = Callable[[int, int], None]
+_Of = TypeVar("_Of")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Say what a challenge asks for: segments in ascending order, and those of their states that are not stored.
+class Settings(TypedDict, total=False):
+    """Say what else a judge brings, of which nothing must be given; `verify` says what each is."""
 
-    Of `pairs` each is a segment that is replayed together with the next one, both of which are asked for anyway.
-    """
-
-    challenge: bytes
-    segments: list[int]
-    states: list[int]
-    pairs: list[int]
-
-    @classmethod
-    def of(cls, archive: Archive, policy: Policy, nonce: bytes) -> "Plan":
-        """Return what a judge's 32 random bytes lead to, under a policy."""
-        challenge = derive(archive.heads[-1].text, nonce)
-        segments = policy.selection(archive, challenge)
-        needed = sorted({end for index in segments for end in (index, index + 1)})
-        followed = [index for index in segments if index + 1 in set(segments)]
-        drawn = draw(challenge, len(followed), min(policy.in_a_row, len(followed)), "pairs")
-        states = [index for index in needed if not archive.is_stored(index)]
-        return cls(challenge, segments, states, [followed[place] for place in drawn])
-
-    @property
-    def order(self) -> list[int]:
-        """Return the segments in the order of replay: else undeclared state would be carried on as recorded."""
-        return [*self.segments[1::2], *self.segments[::2]]
+    trust: Trust | None
+    secret: bytes | None
+    states: States | None
+    device: str
+    nonce: bytes | None
+    earlier: Iterable[str]
+    progress: Progress
+    executor: Executor | None
+    shelf: Shelf | None
 
 
 def verify(
-    archive: Archive,
-    build: Build,
-    batches: Batches,
-    *,
-    policy: Policy | None = None,
-    trust: Trust | None = None,
-    secret: bytes | None = None,
-    states: States | None = None,
-    device: str = "cpu",
-    nonce: bytes | None = None,
-    earlier: Iterable[str] = (),
-    progress: Progress = lambda done, total: None,
+    archive: Archive, build: Build, batches: Batches, *, policy: Policy | None = None, **settings: Unpack[Settings]
 ) -> Verdict:
     """Return the verdict on an open archive.
 
@@ -82,80 +56,75 @@ def verify(
     stored (None: it is withheld); without it such states are computed again, which on another machine may come out
     otherwise. `nonce` is the judge's 32 random bytes for this run: keep it, so that a retry repeats the challenge, and
     name `earlier` ones in the verdict. `trust` says whose stamps count, which witnesses, and what is demanded of them;
-    it does not ask again who signed. `progress` is told the segments done and in all. Raises FormatError if the
-    archive turns out broken, and what the judge's own code raises.
+    it does not ask again who signed. `progress` is told the segments done and in all. Workers of an `executor` (`Pool`,
+    or any of concurrent.futures and Dask) replay to the same verdict; they must find the archive under its path, and
+    import what is given here. `device` may then name several, as `cuda:0,cuda:1`. What a `shelf` keeps of an earlier
+    attempt is not replayed again. Raises FormatError if the archive turns out broken, PolError if workers are lost, and
+    what the judge's own code raises.
     """
-    policy = policy or Policy()
-    nonce = nonce or secrets.token_bytes(NONCE_SIZE)
-    plan = Plan.of(archive, policy, nonce)
-    case = Case.of(archive, build, showing.of(archive, batches, secret), device, states)
+    (verdict,) = verify_all(archive, build, batches, policies=[policy or Policy()], **settings)
+    return verdict
+
+
+def verify_all(
+    archive: Archive,
+    build: Build,
+    batches: Batches,
+    *,
+    policies: Sequence[Policy],
+    trust: Trust | None = None,
+    secret: bytes | None = None,
+    states: States | None = None,
+    device: str = "cpu",
+    nonce: bytes | None = None,
+    earlier: Iterable[str] = (),
+    progress: Progress = lambda done, total: None,
+    executor: Executor | None = None,
+    shelf: Shelf | None = None,
+) -> tuple[Verdict, ...]:
+    """Return the verdict of each policy on an open archive; what several of them ask for is done once.
+
+    All draw from one nonce. Else this is `verify`.
+    """
+    devices = device.split(",")
+    case = Case.of(archive, build, showing.of(archive, batches, secret), devices[0], states)
     seen = Seen.of(archive, trust) if trust else None
-    findings = [finding for check in policy.of_archive for finding in check(archive)]
-    findings += demands(seen) if seen else []
-    findings += [finding for of_case in policy.of_case for finding in of_case(case)]
-    first, final = (_weights(archive, index, device) for index in (0, -1))
-    drift = Drift(first, final, case.same_randomness, len(archive.segments))
-    judged = [_judged(policy, evidence) for evidence in replays(case, policy, plan, drift, progress)]
-    findings += [finding for of_whole in policy.of_whole for finding in of_whole(drift.found)]
-    return Verdict(
-        archive=archive.digest,
-        policy=str(policy),
-        assumes=policy.assumes,
-        unchecked=policy.unchecked,
-        nonce=nonce,
-        challenge=plan.challenge,
-        segments=len(archive.segments),
-        recorded_on=dict(archive.header.stack),
-        replayed_on=stack.describe([torch.device(device)]),
-        findings=tuple(findings),
-        odds=odds_of(policy.selection, archive, plan.segments),
-        judged=tuple(sorted((each for each in judged if each.in_a_row == 1), key=lambda each: each.index)),
-        pairs=tuple(each for each in judged if each.in_a_row > 1),
-        unexplained=drift.found,
-        stored=sum(map(archive.is_stored, range(len(archive.segments) + 1))),
-        obtained=dict(sorted(case.obtained.items())),
-        earlier=tuple(earlier),
-        seen=seen,
-    )
+    known = demands(seen) if seen else []
+    of_archive = _asked(archive, [policy.of_archive for policy in policies])
+    of_case = _asked(case, [policy.of_case for policy in policies])
+    found = [[*one, *known, *other] for one, other in zip(of_archive, of_case, strict=True)]
+    nonce, earlier = nonce or secrets.token_bytes(NONCE_SIZE), tuple(earlier)
+    way = Way.of(archive, case.device)
+    judges = [Judge(case, policy, nonce, way) for policy in policies]
+    asked = together(task for judge in judges for task in judge.tasks)
+    with _run(case, way, Given(build, batches, secret, states), devices, executor) as run:
+        for done in replays(shelf.beside(run, case) if shelf else run, asked, progress):
+            for judge in judges:
+                judge.hear(done)
+    return tuple(judge.verdict(each, earlier, seen) for judge, each in zip(judges, found, strict=True))
 
 
-def replays(case: Case, policy: Policy, plan: Plan, drift: Drift, progress: Progress) -> Iterator[Evidence]:
-    """Yield the evidence on every segment of a plan, whose residuals are added to `drift`, then on every pair.
-
-    A segment that could not be replayed alone is not tried again in a pair.
-    """
-    order, total = plan.order, len(plan.segments) + len(plan.pairs)
-    numerics = others(case.device)[: replays_of(policy.threshold)]
-    refused: set[int] = set()
-    for done, (index, following) in enumerate(pairwise([*order, None])):
-        progress(done, total)
-        if following is not None:
-            case.showing.expect(case.archive.segments[following])
-        assert index is not None
-        evidence = replay(case, index, numerics=numerics, drift=drift)
-        if evidence.refused is not None:
-            refused.add(index)
-        yield evidence
-    for done, index in enumerate(plan.pairs, len(order)):
-        progress(done, total)
-        if not refused & {index, index + 1}:
-            yield replay(case, index, 2, numerics=numerics)
-    progress(total, total)
+@contextmanager
+def _run(case: Case, way: Way, given: Given, devices: Sequence[str], executor: Executor | None) -> Iterator[Run]:
+    """Give what does tasks: this process, or an executor."""
+    if executor is not None:
+        with Elsewhere(executor, sites(case.archive, given, devices)) as run:
+            yield run
+    elif len(devices) > 1:
+        raise PolError(f"several devices need workers, and there is no executor: {', '.join(devices)}")
+    else:
+        yield Here(case, way)
 
 
-def _judged(policy: Policy, evidence: Evidence) -> Judged:
-    errors = {each.tensor or "all": each.error for each in policy.threshold(evidence)}
-    findings = policy.judge(evidence)
-    return Judged(
-        evidence.segment, evidence.first, evidence.steps, findings, errors, evidence.residual, evidence.in_a_row
-    )
-
-
-def _weights(archive: Archive, index: int, device: str) -> dict[str, Tensor]:
-    """Return a state on the device; nothing if it is not stored, as the last one of an unfinished run may not be."""
-    if not archive.is_stored(index if index >= 0 else len(archive.segments)):
-        return {}
-    return {name: tensor.to(device) for name, tensor in to_tensors(archive.state(index)).items()}
+def _asked(subject: _Of, checks: Sequence[Sequence[Callable[[_Of], Iterator[Finding]]]]) -> list[list[Finding]]:
+    """Return what each list of checks finds; a check that is in several is made once."""
+    made: list[tuple[object, list[Finding]]] = []
+    for check in (check for each in checks for check in each):
+        if all(check != other for other, _ in made):
+            made.append((check, list(check(subject))))
+    return [
+        [finding for check in each for other, found in made if other == check for finding in found] for each in checks
+    ]
 
 
 def regenerate(

@@ -68,4 +68,5 @@ def test_verify_reads_the_trust_file_too(court: Path) -> None:
     strict.write_text((court / "trust.toml").read_text() + '[stamps]\nrequire = "bounded"\n')
     ended = polarc("verify", court / "alice.pol", "--trust", strict, "--json")
     assert ended.code == Exit.REJECTED and json.loads(ended.out)["verdict"] == "rejected"
-    assert json.loads(ended.out)["reasons"] == ["its last segments do not say which stamp they were made after"]
+    (reason,) = json.loads(ended.out)["reasons"]
+    assert reason["message"] == "its last segments do not say which stamp they were made after"

@@ -15,6 +15,7 @@ from polarchive.verification import report
 from polarchive.verification.checks.joint import Joint
 from polarchive.verification.drift import Drift, Unexplained
 from polarchive.verification.finding import Finding, Outcome
+from polarchive.verification.residual import Way
 from tests.forging import Forgery
 from tests.lies import Steered, stolen, weights_toward_stolen
 from tests.workloads import CONVNET, threads
@@ -88,7 +89,7 @@ def test_other_random_numbers_are_no_theft() -> None:
 
 
 def added(*segments: tuple[State, State, State], first: State, final: State) -> Unexplained:
-    drift = Drift(first, final)
+    drift = Drift(Way(first, final))
     for segment in segments:
         drift.add(*segment)
     return drift.found
@@ -151,7 +152,7 @@ def walked(residual: Callable[[Tensor], Tensor]) -> Unexplained:
         residuals.append(0.05 * update.norm() * off / off.norm())
         places.append(places[-1] + update + residuals[-1])
     states = [{"model/w": place} for place in places]
-    drift = Drift(states[0], states[-1])
+    drift = Drift(Way(states[0], states[-1]))
     for before, claimed, off in zip(states, states[1:], residuals, strict=False):
         drift.add(before, claimed, {"model/w": claimed["model/w"] - off})
     return drift.found

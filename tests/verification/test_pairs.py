@@ -10,16 +10,19 @@ import polarchive as pol
 from polarchive.format.challenge import derive
 from polarchive.verification import report
 from polarchive.verification.case import Case
+from polarchive.verification.checks.joint import Joint
 from polarchive.verification.drift import Drift
+from polarchive.verification.plan import Plan
 from polarchive.verification.replay import replay
+from polarchive.verification.residual import Way
 from polarchive.verification.showing import Own
-from polarchive.verification.verify import Plan
 from tests.forging import STRICT, Forgery, at
 from tests.lies import Steered, momentum_toward_stolen, small_second_moments_zeroed
 from tests.simulator import PROVER
 from tests.workloads import CONVNET, TRANSFORMER, Workload, threads
 
 EXACT = pol.Policy(threshold=pol.Fixed(0.0))
+OF_WEIGHTS = replace(STRICT, of_whole=(Joint(kept=1e300),))  # which would show what momentum keeps, too
 LONG = replace(CONVNET, every=3)  # twelve segments
 NONCES = [bytes([number]) * 32 for number in range(40)]
 
@@ -94,12 +97,12 @@ def test_only_segments_in_a_row_show_what_the_optimizer_carries(of: Workload, st
     """Nothing is off by more than a tenth in any segment, and the weights are not off at all."""
     forgery = Forgery(check="pairs", of=of, state=state)
     folder = forgery.record(tmp_path / "run")
-    verdict = forgery.verdict(folder, STRICT)
+    verdict = forgery.verdict(folder, OF_WEIGHTS)
     assert verdict.result == "rejected" and {finding.check for finding in verdict.reasons} == {"replay"}
     assert all(judged.accepted and judged.residual == 0 for judged in verdict.judged)
     assert verdict.unexplained is not None and verdict.unexplained.total == 0
     assert not any(pair.accepted for pair in verdict.pairs)
-    assert forgery.verdict(folder, replace(STRICT, in_a_row=0)).result == "accepted"
+    assert forgery.verdict(folder, replace(OF_WEIGHTS, in_a_row=0)).result == "accepted"
 
 
 def test_lie_in_one_state_is_met_by_the_pair_that_passes_through_it(tmp_path: Path) -> None:
@@ -129,7 +132,7 @@ def drift_of_pairs(folder: Path) -> Any:
     with pol.open(folder, trusted=[PROVER.key]) as archive:
         own = Own(LONG.batches, pol.read_secret(folder / "secret"))
         case = Case.of(archive, LONG.build, own, "cpu")
-        drift = Drift(*(pol.to_tensors(archive.state(index)) for index in (0, -1)))
+        drift = Drift(Way(*(pol.to_tensors(archive.state(index)) for index in (0, -1))))
         for index in range(len(archive.segments) - 1):
             replay(case, index, 2, drift=drift)
         return drift.found

@@ -62,7 +62,7 @@ def test_the_example_is_one() -> None:
     policy = policyfile.load(EXAMPLE)
     assert (policy.name, policy.selection, policy.in_a_row) == ("ours", Sample(50), 5)
     assert (policy.threshold, policy.of_whole) == (Relative(0.05), (Joint(0.005, 0.05),))
-    assert policy.of_case == (*policies.strict().of_case[:-1], Schedule(0.1, 32, 100, 0.5, 11.0))
+    assert policy.of_case == (*policies.strict().of_case[:-1], Schedule(0.5, 32, 100, 0.5, 11.0))
 
 
 def test_an_empty_file_is_the_default_by_another_name(tmp_path: Path) -> None:

@@ -71,6 +71,13 @@ def test_setting_out_of_bounds_is_refused(odd: dict[str, float], check: Schedule
     assert (found[0].segment, found[0].step) == (1, 2)
 
 
+def test_decay_that_fills_momentum_at_one_rate_and_is_spent_at_another_is_refused(tmp_path: Path) -> None:
+    """In no step is the rate times the decay more than a ten-thousandth."""
+    filled, spent = {"lr": 1e-32, "weight_decay": 1e28}, {"lr": 1e-4, "weight_decay": 0.0}
+    (finding,) = scheduled(tmp_path, [{}, filled, spent, spent])
+    assert finding.outcome is FAILED and "such steps forget the weights" in finding.message
+
+
 @pytest.mark.parametrize(
     ("settings", "check"),
     [
@@ -78,9 +85,9 @@ def test_setting_out_of_bounds_is_refused(odd: dict[str, float], check: Schedule
         ({"lr": 0.1}, Schedule(lr=0.1)),
         ({"lr": 0.2}, Schedule(change=2.0)),
         ({"lr": 0.05}, Schedule(change=2.0)),
-        ({"momentum": 0.0, "weight_decay": 1.0}, Schedule()),
-        ({"weight_decay": 0.2}, Schedule(decay=0.3)),
-        ({"momentum": 0.999, "dampening": 1.0}, Schedule()),
+        ({"momentum": 0.0, "weight_decay": 0.04}, Schedule()),
+        ({"weight_decay": 0.2}, Schedule(decay=2.1)),
+        ({"momentum": 0.99, "dampening": 1.0}, Schedule()),
         ({"momentum": 0.0, "dampening": 0.0}, Schedule()),
         ({"betas/0": 0.0, "nesterov": True, "maximize": None}, Schedule()),
     ],
@@ -141,4 +148,4 @@ def test_batches_without_records_have_none_to_count(tmp_path: Path) -> None:
 
 
 def test_bounds_show_in_the_report() -> None:
-    assert repr(Schedule(lr=0.1, steps=100)) == "schedule(decay=0.1, records=1, steps=100, lr=0.1)"
+    assert repr(Schedule(lr=0.1, steps=100)) == "schedule(decay=0.5, records=1, steps=100, lr=0.1)"

@@ -21,14 +21,15 @@ class Schedule:
 
     Rates and decay are at least 0, momentum and betas in [0, 1), dampening in [0, 1]. Further, if the judge says so:
 
-    - `decay`: most of the weights that weight decay takes in one step, lr · weight decay / (1 − momentum);
+    - `decay`: most of the weights that weight decay could take at once, lr · weight decay / (1 − momentum)², each the
+      largest of the run so far: momentum that decay has filled at one rate is spent at another;
     - `records`: fewest of a step; batches without records by their schema have none to count;
     - `steps`: most of a segment, whose end is all that a replay compares;
     - `lr`: the greatest learning rate;
     - `change`: how many times a step's rate may be that of the step before, either way; from or to 0 is beyond any.
     """
 
-    decay: float = 0.1  # honest runs are far below
+    decay: float = 0.5  # honest runs are far below; beyond 1 weights can change sign, and grow
     records: int = 1
     steps: int | None = None
     lr: float | None = None
@@ -56,11 +57,16 @@ class Schedule:
         """Yield segment, step, what is wrong, and that in words."""
         counted = any(field.level == "record" for field in case.archive.header.schema.fields)
         before: Hyper = {}
+        most: dict[str, float] = {}
         for segment in case.archive.segments:
             if self.steps is not None and segment.steps > self.steps:
                 yield segment.index, segment.first, "steps", f"a segment of {segment.steps} steps, {self.steps} at most"
             for step in case.archive.steps(segment.index):
-                wrong = [*_out_of_bounds(step.hyper), *self._beyond(step.hyper, before)]
+                wrong = [
+                    *_out_of_bounds(step.hyper),
+                    *self._erasing(step.hyper, most),
+                    *self._beyond(step.hyper, before),
+                ]
                 wrong += self._too_few(step) if counted else []
                 wrong += _differences(step.hyper, expected(step.step)) if expected else []
                 yield from ((segment.index, step.step, *each) for each in wrong)
@@ -70,20 +76,23 @@ class Schedule:
         for name in hyper:
             if key(name) != "lr":
                 continue
-            rate, decay = _number(hyper[name]), self._decay(hyper, name)
-            if not decay <= self.decay:
-                yield f"decay {name}", f"{name} times weight decay is {decay:.3g}: such a step forgets the weights"
+            rate = _number(hyper[name])
             if self.lr is not None and not rate <= self.lr:
                 yield f"most {name}", f"{name} = {rate}, the judge allows {self.lr}"
             if self.change is not None and name in before and not _near(rate, _number(before[name]), self.change):
                 yield f"change {name}", f"{name} = {rate} after {before[name]}, not within {self.change} times"
 
-    def _decay(self, hyper: Hyper, name: str) -> float:
-        """Return what decay comes to where momentum repeats it."""
-        group = name.removesuffix("lr")
-        kept = 1 - _number(hyper.get(f"{group}momentum"))
-        decay = _number(hyper[name]) * _number(hyper.get(f"{group}weight_decay"))
-        return decay / kept if kept > 0 else decay
+    def _erasing(self, hyper: Hyper, most: dict[str, float]) -> Iterator[tuple[str, str]]:
+        """Report decay that forgets the weights; `most` are the largest settings so far, which it is told."""
+        for name, value in hyper.items():
+            most[name] = max(most.get(name, 0.0), _number(value))
+        for name in (name for name in hyper if key(name) == "lr"):
+            group = name.removesuffix("lr")
+            kept = max(1 - most.get(f"{group}momentum", 0.0), 0.0) ** 2
+            decay = most[name] * most.get(f"{group}weight_decay", 0.0)
+            if not decay <= self.decay * kept:
+                share = decay / kept if kept else math.inf
+                yield f"decay {name}", f"{name} times weight decay comes to {share:.3g}: such steps forget the weights"
 
     def _too_few(self, step: Step) -> Iterator[tuple[str, str]]:
         records = sum(batch.count for batch in step.batches)

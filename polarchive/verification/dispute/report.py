@@ -9,7 +9,7 @@ from polarchive.trust.timeline import Moment
 from polarchive.verification.dispute.claim import Claim
 from polarchive.verification.dispute.decision import Decision, Outcome
 from polarchive.verification.dispute.facts import Facts
-from polarchive.verification.report import number
+from polarchive.verification.plain import number
 
 _SHOWN: Final = 6
 _HEADLINES: Final = {
