@@ -1,5 +1,6 @@
 """Walk from one set of weights to another in a straight line, as most spoofs do."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -11,6 +12,12 @@ from polarchive.training.trainer import State
 def between(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> State:
     """Return the tensors a share of the way from `start` to `end`; what is counted in integers is rounded."""
     return {name: _between(start[name], end[name], share) for name in end}
+
+
+def distance(start: Mapping[str, Tensor], end: Mapping[str, Tensor]) -> float:
+    """Return the ℓ2 distance of all floating tensors together, summed in float64."""
+    floating = [name for name in end if end[name].is_floating_point()]
+    return math.sqrt(sum(float((end[name].double() - start[name].double()).square().sum()) for name in floating))
 
 
 def _between(start: Tensor, end: Tensor, share: float) -> Tensor:

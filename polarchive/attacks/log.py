@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from polarchive.attacks.workload import Batch, Workload
-from polarchive.errors import OpeningError
+from polarchive.training.kept import file_of, keep
 from polarchive.training.writer import Writer
 
 
@@ -35,22 +34,4 @@ class Log:
 
     def withhold(self, step: int) -> None:
         """Forget the batch of a step, so that no judge can be shown it."""
-        _file(self._folder, step).unlink()
-
-
-def keep(folder: Path, step: int, batch: Batch) -> None:
-    """Write the batch of a step where `kept` finds it: a safetensors file whose tensors are numbered."""
-    save_file({str(place): part for place, part in enumerate(batch)}, _file(folder, step))
-
-
-def kept(folder: Path, step: int) -> Batch:
-    """Return the batch of a step that was kept; OpeningError if it is withheld."""
-    path = _file(folder, step)
-    if not path.exists():
-        raise OpeningError("the batch is withheld")
-    found = load_file(path)
-    return tuple(found[str(place)] for place in range(len(found)))
-
-
-def _file(folder: Path, step: int) -> Path:
-    return folder / f"{step:08}.safetensors"
+        file_of(self._folder, step).unlink()

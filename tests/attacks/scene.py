@@ -13,9 +13,9 @@ from torch import Tensor, nn
 import polarchive as pol
 from polarchive.attacks.attack import Attack, Spent, forge
 from polarchive.attacks.known import Known, Leak, Rules
-from polarchive.attacks.log import kept
 from polarchive.attacks.puppet import Puppet
 from polarchive.attacks.workload import Batch, Workload
+from polarchive.training.kept import kept
 from polarchive.training.trainer import State
 from tests.simulator import STRANGER
 from tests.workloads import CIFAR10, IMAGES, LABELS
@@ -50,7 +50,7 @@ SGD: Final = Workload(
     model=Net,
     optimizer=partial(torch.optim.SGD, lr=0.05, momentum=0.9, weight_decay=1e-4),
     loss=cross_entropy,
-    records=(CIFAR10.normalise(IMAGES), LABELS),
+    records=(CIFAR10.normalise(IMAGES).contiguous(), LABELS),
     batch=16,
     every=4,
     steps=48,

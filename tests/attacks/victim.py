@@ -9,9 +9,9 @@ import polarchive as pol
 from polarchive.attacks.attack import forge
 from polarchive.attacks.honest import Honest
 from polarchive.attacks.known import Known, Leak
-from polarchive.attacks.log import kept
 from polarchive.attacks.workload import Workload
 from polarchive.measures.symmetry import Group
+from polarchive.training.kept import kept
 from polarchive.verification.dispute.claim import Claim, Report
 from polarchive.verification.dispute.decision import Decision, decide
 from polarchive.verification.dispute.facts import Facts

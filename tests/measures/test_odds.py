@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polarchive.errors import PolError
-from polarchive.measures.odds import counted, detection, of_fraction, draws_for
+from polarchive.measures.odds import counted, detection, draws_for, of_fraction
 
 
 def exact(population: int, bad: int, drawn: int) -> Fraction:

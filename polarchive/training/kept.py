@@ -1,0 +1,27 @@
+"""Keep the batches of a run in a folder, a file for each step, where nothing else could show them again."""
+
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from polarchive.errors import OpeningError
+
+
+def keep(folder: Path, step: int, batch: tuple[Tensor, ...]) -> None:
+    """Write the batch of a step where `kept` finds it: a safetensors file whose tensors are numbered."""
+    save_file({str(place): part for place, part in enumerate(batch)}, file_of(folder, step))
+
+
+def kept(folder: Path, step: int) -> tuple[Tensor, ...]:
+    """Return the batch of a step that was kept; OpeningError if it is not there."""
+    path = file_of(folder, step)
+    if not path.exists():
+        raise OpeningError("the batch is withheld")
+    found = load_file(path)
+    return tuple(found[str(place)] for place in range(len(found)))
+
+
+def file_of(folder: Path, step: int) -> Path:
+    """Return where the batch of a step is kept."""
+    return folder / f"{step:08}.safetensors"

@@ -1,0 +1,36 @@
+"""Test jumps: a single one that only a full replay is sure to find, and pieces that hide from the largest updates."""
+
+from pathlib import Path
+
+import pytest
+
+from polarchive.attacks.jump import Jump, Pieces
+from polarchive.attacks.workload import Workload
+from polarchive.verification import policies
+from polarchive.verification.finding import Outcome
+from tests.attacks.scene import ADAM, SGD, judged, known, lands, reasons, spoof
+
+
+@pytest.mark.parametrize("workload", [SGD, ADAM], ids=lambda workload: workload.name)
+def test_a_single_jump_leaves_one_segment_wrong(workload: Workload, tmp_path: Path) -> None:
+    knowing = known(workload)
+    spoof(Jump(place=0.75), knowing, tmp_path)
+    assert lands(tmp_path, knowing)
+    verdict = judged(tmp_path, workload)
+    wrong = [each for each in verdict.judged if any(it.outcome is Outcome.FAILED for it in each.findings)]
+    assert [each.index for each in wrong] == [8]
+    assert verdict.result == "rejected" and {"replay", "joint"} <= reasons(verdict)
+
+
+@pytest.mark.parametrize("workload", [SGD, ADAM], ids=lambda workload: workload.name)
+def test_pieces_hide_from_a_judge_of_the_largest_updates(workload: Workload, tmp_path: Path) -> None:
+    knowing = known(workload)
+    spoof(Pieces(), knowing, tmp_path)
+    assert lands(tmp_path, knowing)
+    rules = knowing.rules
+    largest = judged(tmp_path, workload, policies.jia2021_topq(rules.top, 256, rules.delta, 1.0))
+    assert largest.result == "accepted", largest.reasons
+    assert all(each.residual == 0 for each in largest.judged)
+    for policy in (policies.jia2021_full(rules.delta, 1.0), policies.relative(), policies.strict()):
+        verdict = judged(tmp_path, workload, policy)
+        assert verdict.result == "rejected" and "replay" in reasons(verdict)

@@ -1,0 +1,15 @@
+"""Name a training for the command line: such a file is what whoever studies attacks writes."""
+
+from dataclasses import replace
+
+import polarchive as pol
+from polarchive.attacks.workload import Workload
+from tests.attacks.scene import SGD
+
+
+def small() -> Workload:
+    return replace(SGD, steps=16)
+
+
+def build(header: object, device: str) -> pol.TorchTrainer:
+    return small().build(header, device)
