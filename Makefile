@@ -7,7 +7,7 @@ SECONDS ?= 60
 .PHONY: test check slow fuzz demo clean
 
 test: .venv/ready
-	$(BIN)/pytest
+	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist worksteal
 
 slow: .venv/ready
 	$(BIN)/pytest -m slow

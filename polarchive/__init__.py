@@ -40,25 +40,32 @@ if TYPE_CHECKING:
     from polarchive.training.writer import Writer
     from polarchive.trust.keys import load_signer, load_verifier, read_secret
     from polarchive.verification import policies
+    from polarchive.verification.finding import Finding, Outcome
     from polarchive.verification.policy import Policy
+    from polarchive.verification.pool import Pool
     from polarchive.verification.selections import Sample, every
+    from polarchive.verification.shelf import Shelf
     from polarchive.verification.thresholds import Fixed, Lp, Relative
     from polarchive.verification.verdict import Verdict
-    from polarchive.verification.verify import regenerate, verify
+    from polarchive.verification.verify import regenerate, verify, verify_all
 
 __version__ = "0.1.0"
 # Loaded on first use, so that whoever only looks at an archive never waits for torch.
 _WHERE = {
     "Archive": "format.archive",
     "Dataset": "recording.dataset",
+    "Finding": "verification.finding",
     "Fixed": "verification.thresholds",
     "Header": "format.entry",
     "Hyper": "format.entry",
     "Lp": "verification.thresholds",
+    "Outcome": "verification.finding",
     "Policy": "verification.policy",
+    "Pool": "verification.pool",
     "Relative": "verification.thresholds",
     "Sample": "verification.selections",
     "Schema": "format.schema",
+    "Shelf": "verification.shelf",
     "StampClient": "exchange.stamps",
     "TorchTrainer": "training.trainer",
     "Trainer": "training.trainer",
@@ -74,23 +81,28 @@ _WHERE = {
     "regenerate": "verification.verify",
     "to_tensors": "training.arrays",
     "verify": "verification.verify",
+    "verify_all": "verification.verify",
 }
 _RENAMED = {"open": "open_archive"}
 _MODULES = {"attacks": "attacks", "policies": "verification.policies"}
 __all__ = [
     "Archive",
     "Dataset",
+    "Finding",
     "Fixed",
     "FormatError",
     "Header",
     "Hyper",
     "Lp",
     "OpeningError",
+    "Outcome",
     "PolError",
     "Policy",
+    "Pool",
     "Relative",
     "Sample",
     "Schema",
+    "Shelf",
     "StampClient",
     "TorchTrainer",
     "Trainer",
@@ -110,6 +122,7 @@ __all__ = [
     "regenerate",
     "to_tensors",
     "verify",
+    "verify_all",
 ]
 
 

@@ -12,3 +12,11 @@ An attack is a frozen dataclass with one method, which records a run that nobody
 
 It never decides whether it succeeded: `polarchive.contest` has judges look at what it made.
 """
+
+from polarchive.attacks.attack import Attack
+from polarchive.attacks.known import Known
+from polarchive.attacks.log import Log
+from polarchive.attacks.puppet import Puppet
+from polarchive.attacks.workload import Workload
+
+__all__ = ["Attack", "Known", "Log", "Puppet", "Workload"]

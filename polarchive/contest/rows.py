@@ -60,10 +60,7 @@ class Match:
     def of_json(cls, told: Mapping[str, Any]) -> "Match":
         """Return what `as_json` gave."""
         spoofs = [Spoof(**{**each, "errors": _by_segment(each["errors"])}) for each in told["spoofs"]]
-        rows = [
-            Row(**{**each, "protocol": Protocol(each["protocol"]), "by": tuple(each["by"])}) for each in told["rows"]
-        ]
-        return cls(tuple(spoofs), tuple(rows))
+        return cls(tuple(spoofs), tuple(map(_row, told["rows"])))
 
 
 def _row(told: Mapping[str, Any]) -> Row:
