@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from polarchive.recording.dataset import Dataset
     from polarchive.training.arrays import to_tensors
     from polarchive.training.datasets import commit_dataset
+    from polarchive.training.graphed import Graphed
     from polarchive.training.trainer import TorchTrainer, Trainer
     from polarchive.training.writer import Writer
     from polarchive.trust.keys import load_signer, load_verifier, read_secret
@@ -56,6 +57,7 @@ _WHERE = {
     "Dataset": "recording.dataset",
     "Finding": "verification.finding",
     "Fixed": "verification.thresholds",
+    "Graphed": "training.graphed",
     "Header": "format.entry",
     "Hyper": "format.entry",
     "Lp": "verification.thresholds",
@@ -91,6 +93,7 @@ __all__ = [
     "Finding",
     "Fixed",
     "FormatError",
+    "Graphed",
     "Header",
     "Hyper",
     "Lp",

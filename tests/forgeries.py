@@ -8,6 +8,7 @@ import torch
 
 import polarchive as pol
 from polarchive.verification.checks.indices import Indices
+from polarchive.verification.checks.joint import Joint
 from polarchive.verification.checks.reachable import reachable
 from polarchive.verification.checks.schedule import Schedule
 from polarchive.verification.finding import Outcome
@@ -92,7 +93,10 @@ CATALOGUE = {
     "false learning rate": Forgery(check="replay", tensor="model/conv1.weight", hyper=at(23, with_settings(lr=0.2))),
     "false momentum": Forgery(check="replay", tensor=MOMENTUM, hyper=at(23, with_settings(momentum=0.1))),
     "false nesterov": Forgery(
-        check="replay", tensor="model/conv1.weight", hyper=during(1, with_settings(nesterov=True))
+        check="replay",
+        tensor="model/conv1.weight",
+        hyper=during(1, with_settings(nesterov=True)),
+        policy=asking(of_case=(ALONE.of_case[0],)),
     ),
     "false weight decay": Forgery(
         check="replay", tensor=MOMENTUM, hyper=at(23, with_settings(weight_decay=0.0)), policy=EXACT
@@ -187,7 +191,7 @@ CATALOGUE = {
     "steered momentum": Forgery(
         check="joint",
         segments=(None,),
-        of=replace(CONVNET, every=3),
+        of=replace(CONVNET, every=3, steps=72),
         state=Steered(0.09, momentum_toward_stolen),
         policy=replace(STRICT, in_a_row=0),
     ),
@@ -197,7 +201,7 @@ CATALOGUE = {
         tensor="model/layers.0.mlp.0.weight",
         state=at(1, small_second_moments_zeroed),
         of=TRANSFORMER,
-        policy=STRICT,
+        policy=replace(STRICT, of_whole=(Joint(kept=1e300),)),
     ),
     # What is not replayed.
     "jump that Adam cannot make": Forgery(

@@ -10,6 +10,7 @@ from polarchive.contest.rows import Match, Row, Spoof
 Matches = Mapping[str, Match]
 COMMITTED, STAMPED = Protocol.COMMITTED, Protocol.STAMPED
 LANDED = 1e-6  # of d_ref
+RANKED = "infinitesimal from a ranked start"
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,23 @@ def honest_pass(matches: Matches, top: int) -> Claim:
 
 
 def infinitesimal_below_synthetic(matches: Matches, top: int) -> Claim:
-    ours, theirs = (spoof(matches, name).errors for name in ("infinitesimal", "zhang 2"))
+    """Both start from weights ranked as the victim's are, so that their lines are of one length."""
+    ours, theirs = (spoof(matches, name).errors for name in (RANKED, "zhang 2"))
     both = [(ours[index], theirs[index]) for index in ours if index in theirs]
     below = sum(one < other for one, other in both)
-    pass_both = all(passes(matches, name, "jia2021_full") for name in ("infinitesimal", "zhang 2"))
-    found = f"ε of the first is lower in {below} of {len(both)} segments, at most {max(ours.values()):.3g} and "
-    found += f"{max(theirs.values()):.3g} d_ref; jia2021_full: {verdict(matches, 'infinitesimal', 'jia2021_full')}, "
-    found += verdict(matches, "zhang 2", "jia2021_full")
+    pass_all = all(passes(matches, name, "jia2021_full") for name in ("infinitesimal", RANKED, "zhang 2"))
+    found = f"from one ranked start ε of the first is lower in {below} of {len(both)} segments, at most "
+    found += f"{max(ours.values()):.3g} and {max(theirs.values()):.3g} d_ref; from a fresh start the first is at "
+    found += f"{max(spoof(matches, 'infinitesimal').errors.values()):.3g}; jia2021_full: "
+    found += "accepted" if pass_all else "not all accepted"
     says = "infinitesimal updates and attack 2 of Zhang et al. pass jia2021_full, the first with a lower ε everywhere"
-    return Claim(f"{says} (section VI-A, Fig. 4)", pass_both and below == len(both), found)
+    return Claim(f"{says} (section VI-A, Fig. 4)", pass_all and bool(both) and below == len(both), found)
 
 
 def blindfold_up_to_its_q(matches: Matches, top: int) -> Claim:
     asked = {each.policy: each for each in matches["blindfold"].rows if each.protocol is COMMITTED}
     found = {int(name.removeprefix("topq ")): each for name, each in asked.items() if name.startswith("topq ")}
-    right = all((each.verdict == "accepted") == (q <= top) for q, each in found.items())
+    right = bool(found) and all((each.verdict == "accepted") == (q <= top) for q, each in found.items())
     told = ", ".join(f"Q' = {q}: {each.verdict}" for q, each in sorted(found.items()))
     return Claim(f"blindfold passes top-Q' for Q' ≤ Q = {top} and fails above (section VI-B, Fig. 5)", right, told)
 
@@ -105,7 +108,7 @@ def strict_refuses_theft(matches: Matches, top: int) -> Claim:
     passed = [name for name in theft if row(matches, name, "strict").verdict == "accepted"]
     found = f"{len(theft)} spoofs end within {LANDED:g} d_ref of the victim; "
     found += f"accepted: {', '.join(passed)}" if passed else "none is accepted"
-    says = "every spoof that claims the victim's weights by the stated threat model fails strict, committed first"
+    says = "no spoof of SGD that ends in the victim's model by the stated threat model passes strict, committed first"
     return Claim(says, bool(theft) and not passed, found)
 
 
@@ -145,7 +148,7 @@ def committed_costs_more(matches: Matches, top: int) -> Claim:
 
 CLAIMS: tuple[tuple[tuple[str, ...], Callable[[Matches, int], Claim]], ...] = (
     (("honest",), honest_pass),
-    (("infinitesimal", "zhang 2"), infinitesimal_below_synthetic),
+    (("infinitesimal", RANKED, "zhang 2"), infinitesimal_below_synthetic),
     (("blindfold",), blindfold_up_to_its_q),
     (("concatenation",), fails("concatenation", "jia2021_topq", "concatenation fails top-Q (Jia et al.)")),
     (("inversion", "honest"), inversion_costs_training),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,10 +15,17 @@ from polarchive.training.trainer import State
 Way: TypeAlias = Callable[[State, State, int], Iterator[State]]
 
 
-def straight(start: State, end: State, pieces: int) -> Iterator[State]:
-    """Yield the states that cut a line into so many pieces, both ends included."""
-    for place in range(pieces + 1):
-        yield between(start, end, place / pieces)
+@dataclass(frozen=True, slots=True)
+class Straight:
+    """Go straight."""
+
+    def __call__(self, start: State, end: State, pieces: int) -> Iterator[State]:
+        """Yield the states that cut a line into so many pieces, both ends included."""
+        for place in range(pieces + 1):
+            yield between(start, end, place / pieces)
+
+
+straight: Final = Straight()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,11 @@ class Workload:
         return TorchTrainer(step, model=model, optimizer=optimizer)
 
     @property
+    def told(self) -> str:
+        """Return the training in words."""
+        return f"{self.name}: {self.steps} steps of {self.batch} out of {self.size}, a state every {self.every}"
+
+    @property
     def size(self) -> int:
         """Return the number of records."""
         return len(self.records[0])

@@ -47,6 +47,11 @@ def command(
     from polarchive.training.kept import kept
     from polarchive.verification.reference import Reference
 
+    folder = output.with_suffix("")
+    if folder == output:
+        raise click.UsageError(f"-o {output}: name a file that ends in .pol; a folder of its name is made beside it")
+    if taken := next((path for path in (output, folder) if path.exists()), None):
+        raise FileExistsError(f"{taken} exists already")
     if name not in CATALOGUE:
         raise PolError(f"{name}: no attack has this name; known are {', '.join(CATALOGUE)}")
     if CATALOGUE[name].needs_leak and leaked is None:
@@ -56,9 +61,6 @@ def command(
         weights = {at: each for at, each in to_tensors(archive.state(-1)).items() if at.startswith("model/")}
         rules = Rules(0.008 * Reference.of([archive]).mean if delta is None else delta)
     leak = Leak(victim, partial(kept, leaked)) if leaked else None
-    folder = output.with_suffix("")
-    if folder.exists():
-        raise FileExistsError(f"{folder} exists already")
     spent = forge(CATALOGUE[name], Known(weights, training, rules, seed, leak), folder, signing.signer(key))
     pack(folder / "run", output)
     facts = {"spoof": str(output), "folder": str(folder), "flops": spent.flops, "seconds": round(spent.seconds, 3)}

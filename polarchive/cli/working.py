@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _PATIENCE = 30  # seconds in which a scheduler answers
 _OPTIONS = (
     click.option("--workers", type=click.IntRange(1), help="Replay in so many processes at once."),
-    click.option("--scheduler", help="Replay on a Dask cluster: the tcp://HOST:PORT of its scheduler."),
+    click.option("--scheduler", help="Replay on a Dask cluster that you trust: the tcp://HOST:PORT of its scheduler."),
     click.option(
         "--keep",
         type=click.Path(file_okay=False, path_type=Path),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from torch.utils.flop_counter import FlopCounterMode
 
-from polarchive.attacks.attack import forge
+from polarchive.attacks.attack import write
 from polarchive.attacks.honest import Honest
 from polarchive.attacks.known import Known, Leak, Rules
 from polarchive.attacks.puppet import MODEL, Puppet
@@ -31,6 +31,7 @@ from polarchive.verification.reference import Reference
 VICTIM: Final = "victim.example"
 ADVERSARY: Final = "adversary.example"
 FRACTION: Final = 0.008  # of d_ref: the δ of Fang et al., section VI-A
+_STAMPS: Final = 8  # of the victim's heads, about, while it trains
 _SEEDS: Final = {"victim": 7, "independent": 8}
 
 
@@ -57,8 +58,14 @@ class Arena:
             made = self.folder / name
             if not (made / "run.pol").exists():
                 trained = Known({}, self.workload, Rules(0.0), seed)
-                forge(Honest(), trained, emptied(made), signer(VICTIM))
+                write(Honest(), trained, emptied(made), signer(VICTIM), stamps=self._meanwhile)
                 self.seal(made)
+
+    @property
+    def _meanwhile(self) -> StampClient | None:
+        """Return what stamps a run as it grows: a log that appears all at once may have been taken whole."""
+        often = max(self.workload.segments // _STAMPS, 1)
+        return replace(self.authority, every=often) if self.authority else None
 
     def seal(self, made: Path) -> None:
         """Pack a run, and have it stamped if there is an authority."""

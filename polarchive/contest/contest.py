@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
+from polarchive import __version__
 from polarchive.attacks.attack import Attack
 from polarchive.contest.arena import Arena
 from polarchive.contest.match import play
@@ -40,11 +41,9 @@ def contest(
 
 def _asked(arena: Arena, attack: Attack, policies: Policies, protocols: Collection[Protocol]) -> list[str]:
     """Return what a result is the result of, in words."""
-    workload = arena.workload
-    training = f"{workload.name}: {workload.steps} steps of {workload.batch}, every {workload.every}"
     judge = f"δ = {arena.fraction} d_ref, top {arena.top}, drawn {arena.drawn}, seed {arena.seed}"
     asked = [each.value for each in Protocol if each in protocols]
-    return [repr(attack), training, judge, *map(str, policies.values()), *asked]
+    return [__version__, repr(attack), arena.workload.told, judge, *map(str, policies.values()), *asked]
 
 
 def _known(path: Path, asked: list[str]) -> Match | None:

@@ -1,5 +1,6 @@
 """Have one attack forge one spoof, and every policy judge it."""
 
+import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -68,14 +69,24 @@ class Spoofing:
 
     def met(self, policies: Policies, protocols: Collection[Protocol], progress: Progress) -> Match:
         """Forge, and have it judged."""
-        spent = forge(self.attack, self.arena.known, emptied(self.folder), signer(ADVERSARY), self.challenge)
-        self.arena.seal(self.folder)
+        spent = self._forged()
         try:
             judgements = self._judged(policies, progress)
         except FormatError as error:
             return Match((self._spoof(spent, ()),), tuple(self._broken(policies, protocols, error)))
         rows = [row for name, each in judgements.items() for row in self._rows(name, each, protocols)]
         return Match((self._spoof(spent, judgements.values()),), tuple(rows))
+
+    def _forged(self) -> Spent:
+        """Forge, unless what this attack forged for this training is there: to judge it anew takes no forging."""
+        known, note = self.arena.known, self.folder / "spent.json"
+        of = [repr(self.attack), known.workload.told, repr(known.rules), known.seed, list(self.challenge or ())]
+        if note.exists() and (told := json.loads(note.read_bytes()))["of"] == of:
+            return Spent(told["flops"], told["seconds"])
+        spent = forge(self.attack, known, emptied(self.folder), signer(ADVERSARY), self.challenge)
+        self.arena.seal(self.folder)
+        note.write_text(json.dumps({"of": of, "flops": spent.flops, "seconds": spent.seconds}))
+        return spent
 
     def _judged(self, policies: Policies, progress: Progress) -> dict[str, Judgement]:
         """Replay all segments once, and have each policy judge those that it draws, and all."""

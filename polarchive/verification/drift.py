@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from torch import Tensor
 
 from polarchive.verification.residual import Residual, State, Way, square
+
+_COHERENT: Final = 4  # what has no sign is added up as a random walk, and steps that are aimed are no walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,8 @@ class Unexplained:
     - `distance`: ‖W_T − W_0‖.
 
     - `spread`: the standard deviation of the projections of single segments;
-    - `stored`: how far the sum of all residuals of momentum could carry the weights, at the run's largest rate.
+    - `stored`: how far the sum of all residuals of momentum carries the weights, and how much longer second moments
+      that are off can make steps.
 
     All these are of `segments` out of `of`; what they come to over the whole run is estimated from them.
     `same_randomness` is False where the judge draws other random numbers: then residuals are no noise.
@@ -62,8 +66,11 @@ class Unexplained:
 
     @property
     def kept(self) -> float:
-        """Return what momentum keeps of unexplained displacement, as a fraction of the whole way."""
-        return _fraction(self.stored, self.distance)
+        """Return the unexplained displacement that the optimizer keeps, as a fraction of the whole way.
+
+        Of a sample it is taken to grow with the segments.
+        """
+        return _fraction(self.stored * max(self.of, self.segments) / max(self.segments, 1), self.distance)
 
     @property
     def coherence(self) -> float:
@@ -78,10 +85,11 @@ class Drift:
         self._way, self._same_randomness, self._of = way, same_randomness, of
         self._sum: dict[str, Tensor] = {}
         self._projection, self._projections, self._squares, self._segments = 0.0, 0.0, 0.0, 0
+        self._stretched = 0.0
 
-    def add(self, before: State, claimed: State, replayed: State) -> None:
-        """Add the residual of one segment, which began in `before`."""
-        self.take(self._way.residual(before, claimed, replayed))
+    def add(self, before: State, claimed: State, replayed: State, closes: int = 0) -> None:
+        """Add the residual of one segment, which began in `before`; step `closes` is the next one."""
+        self.take(self._way.residual(before, claimed, replayed, closes))
 
     def take(self, residual: Residual) -> None:
         """Add a residual."""
@@ -91,6 +99,7 @@ class Drift:
         self._projection += residual.along
         self._projections += residual.along * residual.along  # a power would raise where this is infinite
         self._squares += residual.square
+        self._stretched += residual.stretched
         self._segments += residual.measured
 
     @property
@@ -98,7 +107,8 @@ class Drift:
         """Return what all residuals so far come to."""
         squares = {name: square(self._sum[name]) for name in sorted(self._sum)}
         length = math.sqrt(sum(each for name, each in squares.items() if self._way.leads(name)))
-        stored = math.sqrt(sum(each for name, each in squares.items() if not self._way.leads(name)))
+        signed = sum(each for name, each in squares.items() if not self._way.leads(name))
+        stored = math.sqrt(signed + _COHERENT**2 * self._stretched)
         walk, count = math.sqrt(self._squares), self._segments
         spread = self._projections - self._projection**2 / max(count, 1)
         return Unexplained(

@@ -20,7 +20,10 @@ def steps(case: Case, index: int) -> Iterator[int]:
         yield step.step
         case.trainer.impose(step.hyper)
         feed = _Feed(case, step, epoch)
-        case.trainer.step(iter(feed))
+        try:
+            case.trainer.step(iter(feed))
+        except ArithmeticError as error:  # as of a counter that the prover claims
+            raise TrainerError(f"the step cannot be taken from the claimed state: {error}") from error
         if not feed.done:
             raise TrainerError("the trainer's step did not take all batches of its update")
 

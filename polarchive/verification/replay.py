@@ -45,7 +45,7 @@ def replay(
         replayed = _replayed(case, before, indices, progress)
         found = _compared(evidence, before, claimed, replayed)
         if drift is not None:
-            drift.add(before, claimed, replayed)
+            drift.add(before, claimed, replayed, chosen[-1].first + chosen[-1].steps)
         own = [_again(case, before, indices, replayed, each) for each in numerics]
         return replace(found, own=tuple(own))
     except Missing as error:

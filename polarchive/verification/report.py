@@ -103,6 +103,7 @@ def _unexplained(found: Unexplained) -> dict[str, Any]:
     return {
         "toward": number(found.toward),
         "total": number(found.total),
+        "kept": number(found.kept),
         "coherence": number(found.coherence),
         "distance": number(found.distance),
         "segments": found.segments,
@@ -136,6 +137,7 @@ def states(verdict: Verdict) -> str:
 def _displacement(found: Unexplained) -> str:
     """Return the number in which a replay ends: what of the way from first to last weights nobody has explained."""
     parts = f"{found.toward:.2g} of the way toward the end, {found.total:.2g} in all"
+    parts += f", {found.kept:.2g} kept by the optimizer" if found.kept else ""
     return f"unexplained displacement: {parts} (‖W_T − W_0‖ = {found.distance:.4g}, {found.segments} segments)"
 
 

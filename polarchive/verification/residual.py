@@ -21,13 +21,15 @@ class Residual:
     """Hold claimed − replayed of one segment, by tensor, without what is zero; `along` is its projection onto the way.
 
     Of momentum it is how far that will carry the weights, which `along` and `square`, the squared length, leave out.
-    Where a run's last state is not known there is no way, and it is not `measured`.
+    `stretched` is the squared length that second moments could add to one step. Where a run's last state is not known
+    there is no way, and it is not `measured`.
     """
 
     tensors: Mapping[str, Tensor]
     along: float
     square: float
     measured: bool
+    stretched: float = 0.0
 
     def packed(self) -> dict[str, Tensor]:
         """Return the tensors on the CPU, in float32 where that loses nothing."""
@@ -36,7 +38,7 @@ class Residual:
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel between processes as plain arrays."""
         arrays = {name: tensor.numpy() for name, tensor in self.packed().items()}
-        return _arrived, (arrays, self.along, self.square, self.measured)
+        return _arrived, (arrays, self.along, self.square, self.measured, self.stretched)
 
 
 def _arrived(arrays: Mapping[str, Any], *numbers: Any) -> Residual:
@@ -74,8 +76,8 @@ class Way:
         return next((tensor.device for tensor in self._final.values()), torch.device("cpu"))
 
     @torch.no_grad()
-    def residual(self, before: State, claimed: State, replayed: State) -> Residual:
-        """Return the residual of one segment, which began in `before`."""
+    def residual(self, before: State, claimed: State, replayed: State, closes: int = 0) -> Residual:
+        """Return the residual of one segment, which began in `before`; step `closes` is the next one."""
         along, gap, total = 0.0, 0.0, 0.0
         tensors: dict[str, Tensor] = {}
         for name, final in self._final.items():
@@ -87,8 +89,11 @@ class Way:
                 if found.any():
                     total += square(found)
                     tensors[name] = found
-        tensors |= self._spending.displacements(claimed, replayed) if self._final else ()
-        return Residual(tensors, along / math.sqrt(gap) if gap else 0.0, total, bool(self._final))
+        if not self._final:
+            return Residual({}, 0.0, 0.0, False)
+        tensors |= self._spending.displacements(closes, claimed, replayed)
+        stretched = self._spending.stretched(closes, claimed, replayed)
+        return Residual(tensors, along / math.sqrt(gap) if gap else 0.0, total, True, stretched)
 
 
 @dataclass(slots=True)
@@ -98,9 +103,9 @@ class Lone:
     way: Way
     residual: Residual | None = None
 
-    def add(self, before: State, claimed: State, replayed: State) -> None:
+    def add(self, before: State, claimed: State, replayed: State, closes: int = 0) -> None:
         """Measure it."""
-        self.residual = self.way.residual(before, claimed, replayed)
+        self.residual = self.way.residual(before, claimed, replayed, closes)
 
 
 def _residual(claimed: Tensor, replayed: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class Kept:
 def _spelt(done: Done) -> bytes:
     plain, residual = asdict(replace(done, residual=None)), done.residual
     if residual is not None:
-        plain["residual"] = [residual.along, residual.square, residual.measured]
+        plain["residual"] = [residual.along, residual.square, residual.measured, residual.stretched]
     return save({} if residual is None else residual.packed(), {_SHOWED: json.dumps(plain)})
 
 
@@ -85,7 +85,7 @@ def _read(path: Path) -> Done:
         numbers, obtained = plain["residual"], {int(index): how for index, how in plain["obtained"].items()}
         residual = None if numbers is None else Residual(tensors, *numbers)
         return Done(_evidence(plain["evidence"]), residual, obtained, plain["stack"])
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise PolError(f"{path}: damaged, delete it and its replay is made again ({error})") from error
 
 

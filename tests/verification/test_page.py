@@ -261,7 +261,7 @@ def test_displacement_that_fails_is_marked(accepted: pol.Verdict) -> None:
     failed = Finding("joint", FAILED, "replay leaves 0.2 of the whole way in all unexplained", error=0.2, allowed=0.1)
     html = read(page(replace(accepted, unexplained=LATE, findings=(*accepted.findings, failed))))
     figure = html.all("figure")[2]
-    assert len(figure.all("path", class_="failed")) == 2 and "in all: 0.2" in figure.text
+    assert len(figure.all("path", class_="failed")) == 3 and "in all: 0.2" in figure.text
     assert not read(page(accepted)).all("figure")[2].all("path", class_="failed")
 
 

@@ -71,6 +71,16 @@ def test_setting_out_of_bounds_is_refused(odd: dict[str, float], check: Schedule
     assert (found[0].segment, found[0].step) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    "odd", [{"betas/1": 0.9}, {"eps": 1e-30}, {"dampening": 0.5}, {"nesterov": True}, {"maximize": True}], ids=str
+)
+def test_what_no_schedule_changes_stays(odd: dict[str, float], tmp_path: Path) -> None:
+    start = {"betas/0": 0.9, "betas/1": 0.999, "eps": 1e-8, "dampening": 0.0, "nesterov": False, "maximize": False}
+    assert outcomes(scheduled(tmp_path / "same", [start] * 4)) == [PASSED]
+    (finding,) = scheduled(tmp_path / "other", [start, start, {**start, **odd}, start])
+    assert (finding.outcome, finding.step) == (FAILED, 2) and "no schedule of the judge's changes it" in finding.message
+
+
 def test_decay_that_fills_momentum_at_one_rate_and_is_spent_at_another_is_refused(tmp_path: Path) -> None:
     """In no step is the rate times the decay more than a ten-thousandth."""
     filled, spent = {"lr": 1e-32, "weight_decay": 1e28}, {"lr": 1e-4, "weight_decay": 0.0}

@@ -22,7 +22,7 @@ class Joint:
     kept: float = 0.3
 
     def __call__(self, found: Unexplained) -> Iterator[Finding]:
-        """Report each of the two that is above its limit; where nothing was compared, nothing is said."""
+        """Report each of the three that is above its limit; where nothing was compared, nothing is said."""
         if not found.segments:
             return
         pairs = (

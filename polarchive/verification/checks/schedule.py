@@ -13,13 +13,16 @@ from polarchive.verification.finding import Finding, Outcome, passed
 CHECK: Final = "schedule"
 TOLERANCE: Final = 1e-12  # a schedule written in another order of operations is not another schedule
 Setting = float | bool | None
+_STEADY: Final = frozenset(("eps", "dampening", "nesterov", "amsgrad", "maximize"))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Schedule:
     """Hold every step to bounds, and to the trainer's own `schedule(step)`, if it has one, to 1e-12.
 
-    Rates and decay are at least 0, momentum and betas in [0, 1), dampening in [0, 1]. Further, if the judge says so:
+    What no schedule changes (the last beta, eps, dampening, and switches) stays as it was at the first step, unless the
+    trainer's own schedule says otherwise. Rates and decay are at least 0, momentum and betas in [0, 1), dampening in
+    [0, 1]. Further, if the judge says so:
 
     - `decay`: most of the weights that weight decay could take at once, lr · weight decay / (1 − momentum)², each the
       largest of the run so far: momentum that decay has filled at one rate is spent at another;
@@ -58,6 +61,7 @@ class Schedule:
         counted = any(field.level == "record" for field in case.archive.header.schema.fields)
         before: Hyper = {}
         most: dict[str, float] = {}
+        start: Hyper | None = None
         for segment in case.archive.segments:
             if self.steps is not None and segment.steps > self.steps:
                 yield segment.index, segment.first, "steps", f"a segment of {segment.steps} steps, {self.steps} at most"
@@ -68,7 +72,8 @@ class Schedule:
                     *self._beyond(step.hyper, before),
                 ]
                 wrong += self._too_few(step) if counted else []
-                wrong += _differences(step.hyper, expected(step.step)) if expected else []
+                start = start or step.hyper
+                wrong += _differences(step.hyper, expected(step.step)) if expected else _unsteady(step.hyper, start)
                 yield from ((segment.index, step.step, *each) for each in wrong)
                 before = step.hyper
 
@@ -117,6 +122,12 @@ def _out_of_bounds(hyper: Hyper) -> Iterator[tuple[str, str]]:
             yield name, f"{name} = {number} is not in [0, 1): it would never forget what the prover put there"
         if key(name) == "dampening" and not 0 <= number <= 1:
             yield name, f"{name} = {number} is not between 0 and 1"
+
+
+def _unsteady(hyper: Hyper, start: Hyper) -> Iterator[tuple[str, str]]:
+    for name, value in hyper.items():
+        if (key(name) in _STEADY or name.endswith("betas/1")) and name in start and value != start[name]:
+            yield f"steady {name}", f"{name} = {value}, at first {start[name]}: no schedule of the judge's changes it"
 
 
 def _differences(hyper: Hyper, expected: Hyper) -> Iterator[tuple[str, str]]:

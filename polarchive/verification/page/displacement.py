@@ -12,7 +12,7 @@ from polarchive.verification.page.markup import Markup, element, joined, table
 from polarchive.verification.verdict import Verdict
 
 _LEFT, _RIGHT, _LOWEST = 4.0, 96.0, -8
-_BOTTOM: Final = 112
+_BOTTOM: Final = 154
 _CAPTION: Final = "As a fraction of the way from the first weights to the last. Noise has no direction; theft has."
 
 
@@ -28,10 +28,12 @@ def shown(verdict: Verdict) -> Markup:
 def _drawn(found: Unexplained, failed: bool) -> Markup:
     across = Logarithmic(Scale(_LOWEST, 0, _LEFT, _RIGHT))
     outcome = Outcome.FAILED if failed else Outcome.PASSED
-    label = f"Unexplained: {found.toward:.2g} of the way toward the end, {found.total:.2g} of it in all"
+    label = f"Unexplained: {found.toward:.2g} of the way toward the end, {found.total:.2g} of it in all, "
+    label += f"{found.kept:.2g} kept by the optimizer"
     toward = _row("toward the end", found.toward, 34, across, outcome)
     total = _row("in all", found.total, 76, across, outcome)
-    drawn = picture(_BOTTOM, label, *_frame(across), *toward, *total)
+    kept = _row("kept by the optimizer", found.kept, 118, across, outcome)
+    drawn = picture(_BOTTOM, label, *_frame(across), *toward, *total, *kept)
     return element("figure", drawn, element("figcaption", _CAPTION))
 
 
@@ -58,6 +60,7 @@ def _numbers(found: Unexplained) -> Markup:
     rows = (
         ("toward the end", f"{found.toward:.3g} of the way"),
         ("in all", f"{found.total:.3g} of the way"),
+        ("kept by the optimizer", f"{found.kept:.3g} of the way"),
         ("coherence", f"{found.coherence:.3g} (about 1 for noise)"),
         ("distance of first and last weights", f"{found.distance:.4g}"),
         ("segments that were compared", f"{found.segments:,}"),
