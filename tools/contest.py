@@ -82,7 +82,7 @@ def report(arena: Arena, matches: dict[str, Match]) -> Iterator[str]:
     yield f"{arena.drawn} segments are drawn. *Ends at* and ε (weights, ℓ2) are in multiples of d_ref; *passes* are"
     yield "floating-point operations over those of one forward pass; *Appendix B* is what the paper counts. Attacks 2"
     yield "and 3 of Zhang et al. were given 5 iterations and one attempt a batch (theirs: 10 and 30), synthesis 2"
-    yield "iterations, forging 4 candidates. Segments of one step are too short for *shrunk weights*: a test has it on a"
+    yield "iterations, forging 4 candidates. Segments of a step are too short for *shrunk weights*: a test has it on a"
     yield "small network."
     yield ""
     yield "![What passes](contest.svg)"

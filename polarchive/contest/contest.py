@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
-from polarchive import __version__
 from polarchive.attacks.attack import Attack
 from polarchive.contest.arena import Arena
 from polarchive.contest.match import play
@@ -43,7 +43,7 @@ def _asked(arena: Arena, attack: Attack, policies: Policies, protocols: Collecti
     """Return what a result is the result of, in words."""
     judge = f"δ = {arena.fraction} d_ref, top {arena.top}, drawn {arena.drawn}, seed {arena.seed}"
     asked = [each.value for each in Protocol if each in protocols]
-    return [__version__, repr(attack), arena.workload.told, judge, *map(str, policies.values()), *asked]
+    return [version("polarchive"), repr(attack), arena.workload.told, judge, *map(str, policies.values()), *asked]
 
 
 def _known(path: Path, asked: list[str]) -> Match | None:
