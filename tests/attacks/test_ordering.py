@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from polarchive.attacks.log import kept
 from polarchive.attacks.ordering import Ordering, changes
 from polarchive.attacks.puppet import Puppet
 from polarchive.attacks.vector import vector
+from polarchive.training.kept import kept
 from tests.attacks.panel import objections, panel, results
 from tests.attacks.scene import SGD, distance, ends, final, known, lands, spoof
 

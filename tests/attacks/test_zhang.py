@@ -10,13 +10,13 @@ import torch
 import polarchive as pol
 from polarchive.attacks.disturb import Disturbance
 from polarchive.attacks.joint_batch import JointBatch
-from polarchive.attacks.log import kept
 from polarchive.attacks.puppet import Puppet
 from polarchive.attacks.ranked import RankedInfinitesimal, ranked
 from polarchive.attacks.synthetic_start import SyntheticStart
 from polarchive.attacks.synthetic_update import SyntheticUpdate, landing
 from polarchive.attacks.workload import Workload
 from polarchive.format.archive import Archive
+from polarchive.training.kept import kept
 from polarchive.verification import policies
 from tests.attacks.scene import ADVERSARY, SGD, distance, judged, known, lands, opened, reasons, spoof
 

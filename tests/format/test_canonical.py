@@ -98,7 +98,7 @@ def test_other_spellings_are_refused(data: bytes) -> None:
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 200
 
 
-@pytest.mark.parametrize("value", UNSPELLABLE, ids=repr)
+@pytest.mark.parametrize("value", UNSPELLABLE, ids=lambda value: type(value).__name__)
 def test_what_has_no_spelling_is_a_type_error(value: Json) -> None:
     with pytest.raises(TypeError):
         encode(value)

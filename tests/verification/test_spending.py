@@ -1,6 +1,8 @@
 """Hold what an optimizer keeps to what it then does to the weights."""
 
 import math
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from polarchive.verification.drift import Drift
 from polarchive.verification.finding import Outcome
 from polarchive.verification.residual import Way
 from polarchive.verification.spending import Spending
+from tests.forging import STRICT, Forgery, at
+from tests.workloads import TRANSFORMER
 
 KEY, FIRST, SECOND = (f"optimizer/model/w/{key}" for key in ("momentum_buffer", "exp_avg", "exp_avg_sq"))
 SETTINGS = [(0.1, 0.9), (0.0, 0.9), (0.3, 0.5), (0.2, 0.99), (0.0, 0.9), (0.1, 0.0)]  # rates and momenta of six steps
@@ -113,3 +117,17 @@ def test_a_sample_is_taken_for_the_whole(tmp_path: Path) -> None:
     drift = Drift(Way(*ends, sgd([(0.1, 0.9)] * 20)), of=10)
     drift.add(ends[0], {**ends[0], KEY: torch.ones(2)}, {**ends[0], KEY: torch.zeros(2)}, 2)
     assert drift.found.kept == pytest.approx(10 * drift.found.stored / drift.found.distance)
+
+
+@pytest.mark.parametrize("counter", [0.0, -1e30, math.nan])
+def test_a_hostile_counter_of_adam_is_refused(counter: float, tmp_path: Path) -> None:
+    """Torch divides by what it makes of the counter: that is the prover's fault, and no error of the judge's code."""
+    step = "optimizer/model/head.weight/step"
+    change = at(1, lambda state: {**state, step: torch.full_like(state[step], -1.0 if counter == 0 else counter)})
+    forgery = Forgery(check="replay", of=replace(TRANSFORMER, every=3, steps=6), state=change)
+    with suppress(ArithmeticError):  # the forger's own training stumbles over it too
+        forgery.record(tmp_path / "run")
+    if not (tmp_path / "run" / "secret").exists():
+        pytest.fail("nothing was recorded")
+    verdict = forgery.verdict(tmp_path / "run", STRICT)
+    assert verdict.result == "rejected", verdict.reasons
