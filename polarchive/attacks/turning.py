@@ -14,6 +14,7 @@ from polarchive.attacks.puppet import Puppet
 from polarchive.training.trainer import State
 
 _HALF: Final = 0.5
+_MOST: Final = 90  # segments: beyond some 120 halves the rate that spends momentum is no number in single precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,11 @@ class Turning(Attack):
 
     def forge(self, known: Known, trainer: Puppet, log: Log, challenge: Sequence[int] | None = None) -> None:
         """Train; turn, before each state is recorded; spend."""
-        for step in range(self.trained * known.every):
+        trained = max(self.trained, known.segments - _MOST)
+        for step in range(trained * known.every):
             trainer.step([log.record(rows=known.rows(step))])
         ratio = norm(momenta(trainer)) / norm(ways(known, trainer))
-        for segment in range(self.trained, known.segments):
+        for segment in range(trained, known.segments):
             last = segment == known.segments - 1
             trainer.claim(lr=1 / (_HALF * ratio) if last else 0.0, momentum=_HALF, dampening=1.0, weight_decay=0.0)
             for step in range(segment * known.every, min((segment + 1) * known.every, known.steps)):
