@@ -84,6 +84,8 @@ def report(arena: Arena, matches: dict[str, Match]) -> Iterator[str]:
     yield "and 3 of Zhang et al. were given 5 iterations and one attempt a batch (theirs: 10 and 30), synthesis 2"
     yield "iterations, forging 4 candidates. Segments of a step are too short for *shrunk weights*: a test has it on a"
     yield "small network."
+    if missing := ", ".join(name for name in ATTACKS if name not in matches):
+        yield f"Not played here, and held by tests on small networks alone: {missing}."
     yield ""
     yield "![What passes](contest.svg)"
     yield ""
@@ -127,7 +129,8 @@ def plain(match: Match) -> Match:
 @click.command()
 @click.argument("folder", default="data/contest", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--attacks", help="Some only, with commas between them: nothing is written to tools/results then.")
-def main(folder: Path, attacks: str | None) -> None:
+@click.option("--as-is", is_flag=True, help="Play nothing: report what was played so far, and name what was not.")
+def main(folder: Path, attacks: str | None, as_is: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     root = authority.make(folder / "authority")
     answering = authority.server(authority.Authority((folder / "authority").resolve()))
@@ -136,6 +139,8 @@ def main(folder: Path, attacks: str | None) -> None:
     arena = Arena(folder, workload(), top=TOP, authority=stamps)
     arena.prepare()
     chosen = {name: ATTACKS[name] for name in (attacks.split(",") if attacks else ATTACKS)}
+    if as_is:
+        chosen = {name: each for name, each in chosen.items() if (folder / "matches" / f"{name}.json").exists()}
     matches = dict(contest(arena, chosen, all_judges(arena), list(Protocol), tell))
     lines = "\n".join(report(arena, matches)) + "\n"
     click.echo(lines)
