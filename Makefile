@@ -10,7 +10,7 @@ test: .venv/ready
 	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist worksteal
 
 slow: .venv/ready
-	$(BIN)/pytest -m slow
+	OMP_WAIT_POLICY=passive $(BIN)/pytest -m slow -n 2 --dist worksteal
 
 check: .venv/ready
 	$(BIN)/ruff check
