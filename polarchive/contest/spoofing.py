@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -70,12 +70,13 @@ class Spoofing:
     def met(self, policies: Policies, protocols: Collection[Protocol], progress: Progress) -> Match:
         """Forge, and have it judged."""
         spent = self._forged()
+        made = [self._fabricated(step) for step in range(self.arena.workload.steps)]
         try:
             judgements = self._judged(policies, progress)
         except FormatError as error:
-            return Match((self._spoof(spent, ()),), tuple(self._broken(policies, protocols, error)))
-        rows = [row for name, each in judgements.items() for row in self._rows(name, each, protocols)]
-        return Match((self._spoof(spent, judgements.values()),), tuple(rows))
+            return Match((self._spoof(spent, made, ()),), tuple(self._broken(policies, protocols, error)))
+        rows = [row for name, each in judgements.items() for row in self._rows(name, each, made, protocols)]
+        return Match((self._spoof(spent, made, judgements.values()),), tuple(rows))
 
     def _forged(self) -> Spent:
         """Forge, unless what this attack forged for this training is there: to judge it anew takes no forging."""
@@ -117,7 +118,9 @@ class Spoofing:
     def _shown(self, step: int) -> object:
         return kept(self.folder / "batches", step)
 
-    def _rows(self, policy: str, judgement: Judgement, protocols: Collection[Protocol]) -> Iterator[Row]:
+    def _rows(
+        self, policy: str, judgement: Judgement, made: Sequence[int], protocols: Collection[Protocol]
+    ) -> Iterator[Row]:
         verdict = judgement.drawn
         row = _row(self.name, policy, verdict, judgement.caught)
         if self.challenge is not None:
@@ -126,26 +129,18 @@ class Spoofing:
         if Protocol.COMMITTED in protocols:
             yield row
         if Protocol.PUBLIC in protocols:
-            yield self._public(row, verdict)
+            yield _public(row, verdict, made)
         if Protocol.STAMPED in protocols and self.arena.authority:
             yield precedence.stamped(self.arena, self.folder / "run.pol", verdict, row)
 
-    def _public(self, row: Row, verdict: Verdict) -> Row:
-        """Return the row of a judge who takes records of the public data set only."""
-        steps = [step for each in verdict.judged for step in range(each.first, each.first + each.steps)]
-        odd = next((step for step in steps if self._fabricated(step)), None)
-        if odd is None:
-            return replace(row, protocol=Protocol.PUBLIC)
-        why = f"step {odd}: a record is none of the public data set"
-        return replace(row, protocol=Protocol.PUBLIC, verdict=REJECTED, by=(*row.by, "public data"), why=row.why or why)
-
     def _fabricated(self, step: int) -> int:
+        """Return how many records of a step are not of the public set."""
         try:
             return fabricated(kept(self.folder / "batches", step), self.arena.genuine)
         except OpeningError:  # withheld
             return 0
 
-    def _spoof(self, spent: Spent, judgements: Collection[Judgement]) -> Spoof:
+    def _spoof(self, spent: Spent, made: Sequence[int], judgements: Collection[Judgement]) -> Spoof:
         arena, segments = self.arena, self.arena.workload.segments
         errors = {each.index: each.residual for judgement in judgements for each in judgement.whole.judged}
         return Spoof(
@@ -156,7 +151,7 @@ class Spoofing:
             seconds=spent.seconds,
             passes=spent.flops / arena.forward,
             counted=counted(self.attack, arena.known, segments if self.challenge is None else len(self.challenge)),
-            data=sum(self._fabricated(step) for step in range(arena.workload.steps)),
+            data=sum(made),
             errors={index: error / arena.reference.mean for index, error in sorted(errors.items())},
         )
 
@@ -176,6 +171,16 @@ class Spoofing:
         yield from (
             Row(self.name, each, name, REJECTED, ("seal",), str(error), 1.0) for each in asked for name in policies
         )
+
+
+def _public(row: Row, verdict: Verdict, made: Sequence[int]) -> Row:
+    """Return the row of a judge who takes records of the public data set only."""
+    steps = (step for each in verdict.judged for step in range(each.first, each.first + each.steps))
+    odd = next((step for step in steps if made[step]), None)
+    if odd is None:
+        return replace(row, protocol=Protocol.PUBLIC)
+    why = f"step {odd}: a record is none of the public data set"
+    return replace(row, protocol=Protocol.PUBLIC, verdict=REJECTED, by=(*row.by, "public data"), why=row.why or why)
 
 
 def _row(name: str, policy: str, verdict: Verdict, chance: float) -> Row:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import Final, TypeAlias
 
 import torch
@@ -39,15 +39,16 @@ class Spending:
     @classmethod
     def of(cls, hypers: Iterable[Hyper]) -> "Spending":
         """Return what the settings of a run's steps, in order, lead to."""
-        hypers = list(hypers)
-        steps = [(_most(hyper, "lr"), _most(hyper, "momentum"), *_betas(hyper)) for hyper in hypers]
+        steps, eps = [], math.inf
+        for hyper, same in groupby(hypers):  # settings seldom change from one step to the next
+            settings = (_most(hyper, "lr"), _most(hyper, "momentum"), _most(hyper, "betas/0"), _most(hyper, "betas/1"))
+            steps += [settings for _ in same]
+            eps = min([eps, *(float(value or 0.0) for name, value in hyper.items() if name.endswith("/eps"))])
         back = steps[::-1]
         momentum, first = (list(accumulate(back, _carried(index), initial=0.0))[::-1] for index in (0, 1))
         rates = list(accumulate((step[0] for step in back), max, initial=0.0))[::-1]
-        betas = [step[2] for step in steps] or [0.0]
-        eps = [float(value or 0.0) for hyper in hypers for name, value in hyper.items() if name.endswith("/eps")]
-        least = 1 - max((step[3] for step in steps), default=0.0)
-        return cls(momentum, first, rates, max(betas), least, max(min(eps, default=_TINY), _TINY))
+        corrected, second = (max((step[place] for step in steps), default=0.0) for place in (2, 3))
+        return cls(momentum, first, rates, corrected, 1 - second, max(eps, _TINY) if eps < math.inf else _TINY)
 
     def displacements(self, step: int, claimed: State, replayed: State) -> Iterator[tuple[str, Tensor]]:
         """Yield how far weights are carried from `step` on by what is claimed of each momentum and was not replayed."""
@@ -107,7 +108,3 @@ def _carried(index: int) -> Callable[[float, tuple[float, float, float, float]],
 def _most(hyper: Hyper, key: str) -> float:
     found = (float(value or 0.0) for name, value in hyper.items() if SEPARATOR.join(name.split(SEPARATOR)[2:]) == key)
     return max(found, default=0.0)
-
-
-def _betas(hyper: Hyper) -> tuple[float, float]:
-    return _most(hyper, "betas/0"), _most(hyper, "betas/1")
