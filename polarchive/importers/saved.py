@@ -13,6 +13,7 @@ from polarchive.importers.pickled import Machine
 MAX_FILE: Final = 1 << 34
 MAX_PICKLE: Final = 4 << 20
 MAX_TEXT: Final = 64 << 20
+_NUMBERS: Final = ("float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64")  # torch computes in
 _PROGRAM: Final = "/data.pkl"
 _TIMES: Final = 3  # a storage, and two tensors of it: tied weights are one storage under two names
 
@@ -40,8 +41,8 @@ def numbers(path: Path) -> npt.NDArray[Any]:
         found = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # numpy's reader, too
         raise PolError(f"{path}: not an array of numbers: {told(error)}") from None
-    if found.dtype.kind not in "iuf":
-        raise PolError(f"{path}: an array of {found.dtype}, not of numbers")
+    if found.dtype.name not in _NUMBERS:
+        raise PolError(f"{path}: an array of {found.dtype}, not of {', '.join(_NUMBERS)}")
     return found
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from polarchive.errors import OpeningError
+from polarchive.errors import OpeningError, PolError
 from polarchive.format.entry import Hyper
 from polarchive.importers.naming import Names
 from polarchive.importers.proof import Batch, Proof
+from polarchive.importers.saved import told
 from polarchive.training.trainer import State, Trainer
 
 
@@ -89,8 +90,13 @@ def _unkept(trainer: Trainer, batch: Batch) -> State:
     """Return zeros for all that the optimizer keeps after a step.
 
     A replay ends in a state that has it. A proof that has none is one of the weights alone, and can be judged as such.
+    PolError if the trainer cannot take the proof's batch: no judge who has this trainer could replay it either.
     """
     before = trainer.save()
-    trainer.step(iter((batch,)))
+    try:
+        trainer.step(iter((batch,)))
+    except Exception as error:  # the user's code on a stranger's data
+        parts = ", ".join(f"{part.dtype} {tuple(part.shape)}" for part in batch)
+        raise PolError(f"your trainer cannot take the proof's first batch, {parts}: {told(error)}") from error
     after = trainer.save()
     return {name: torch.zeros_like(after[name]) for name in after.keys() - before.keys()}

@@ -191,6 +191,10 @@ FANG: dict[str, tuple[Fault, str]] = {
     "scalar data": (replaced("data_2.npy", np.float32(1)), r"data_2\.npy"),
     "labels missing": (lambda folder: (folder / "label_2.npy").unlink(), r"label_2\.npy: there is no"),
     "data of another dtype": (replaced("data_2.npy", np.zeros((2, BATCH, 3, 8, 8))), "schema"),
+    "data that no step can take": (
+        replaced("data_0.npy", np.zeros((2, BATCH, 3, 8, 8))),
+        r"cannot take the proof's first batch, torch\.float64 \(8, 3, 8, 8\), torch\.int64 \(8,\): ",
+    ),
     "state missing": (lambda folder: (folder / "model_2.pt").unlink(), r"data_0\.npy"),
 }
 FAULTS = {"jia": JIA, "zhang": ZHANG, "fang": FANG}

@@ -287,6 +287,8 @@ def header(shape: str, descr: str = "'<f4'") -> bytes:
         header("(__import__('os').system('touch owned'),)"),
         header("(1,)", "'|O'") + pickle.dumps(Evil()),
         header("(1,)", "'<U4'") + bytes(16),
+        header("(1,)", "'<u2'") + bytes(2),
+        header("(1,)", "'<f16'") + bytes(16),
         header("(1,)", "[('a', '<f4')]") + bytes(4),
         pickle.dumps(Evil()),
         zipped({"a.npy": b""}),
