@@ -138,15 +138,18 @@ def normalise(images: Tensor) -> Tensor:
     return ((images / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
-def update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
-    """Take one step of SGD on one batch and return the loss: the body of the training loop."""
+def update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
+    """Take one step of SGD on one batch and return the loss: the body of the training loop.
+
+    The loss stays on its device. To ask for its value would wait for the step, and the next batch with it.
+    """
     device = next(model.parameters()).device
     images, labels = augment(batch[0]).to(device), batch[1].to(device)
     loss = F.cross_entropy(model(normalise(images)), labels)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    return loss.item()
+    return loss.detach()
 
 
 def prepare(device: str | torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -226,7 +229,7 @@ def main(run: Path, key: str, steps: int, every: int, data: Path, threads: int |
     model, optimizer = prepare("cuda" if torch.cuda.is_available() else "cpu")
     trainer = pol.TorchTrainer(model=model, optimizer=optimizer)
     signer, stamps = pol.load_signer(key), pol.StampClient(tsa) if tsa else None
-    loss = float("nan")
+    loss = torch.tensor(float("nan"))
     with (
         pol.Writer(run, trainer, every=every, signer=signer, seed=SEED, stamps=stamps) as log,
         click.progressbar(range(steps), file=sys.stderr, hidden=not sys.stderr.isatty()) as counted,

@@ -99,7 +99,7 @@ def batches(step: int) -> Tensor:
 # The update, and the settings that each step is to have.
 
 
-def update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor) -> float:
+def update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor) -> Tensor:
     """Take one step on one batch and return the loss: the body of the training loop."""
     letters = batch.long().to(next(model.parameters()).device)
     loss = F.cross_entropy(model(letters[:, :-1]).flatten(0, 1), letters[:, 1:].flatten())
@@ -107,7 +107,7 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor) ->
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    return loss.item()
+    return loss.detach()
 
 
 def share(step: int) -> float:
@@ -154,7 +154,7 @@ def main(run: Path, key: str, rate: float) -> None:
     model, optimizer = prepare("cpu", rate)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     trainer = pol.TorchTrainer(model=model, optimizer=optimizer)
-    loss = float("nan")
+    loss = torch.tensor(float("nan"))
     with pol.Writer(run, trainer, every=EVERY, signer=pol.load_signer(key), seed=SEED) as log:
         for step in range(STEPS):
             batch = batches(step)

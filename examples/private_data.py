@@ -84,14 +84,14 @@ def prepare(device: str | torch.device) -> tuple[nn.Module, torch.optim.Optimize
     return model, torch.optim.Adam(model.parameters(), lr=0.01)
 
 
-def update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Patients) -> float:
+def update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Patients) -> Tensor:
     """Take one step on one batch and return the loss: the body of the training loop."""
     measured, returned = (part.to(next(model.parameters()).device) for part in batch)
     loss = F.cross_entropy(model(measured), returned)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    return loss.item()
+    return loss.detach()
 
 
 def build(header: object, device: str | torch.device) -> pol.TorchTrainer:
@@ -122,7 +122,7 @@ def train(run: Path, key: str) -> None:
     torch.manual_seed(SEED)
     model, optimizer = prepare("cpu")
     trainer = pol.TorchTrainer(model=model, optimizer=optimizer)
-    loss = float("nan")
+    loss = torch.tensor(float("nan"))
     with pol.Writer(run, trainer, every=EVERY, signer=pol.load_signer(key), seed=SEED, dataset=data) as log:
         for step in range(STEPS):
             chosen = rows(step)
