@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import polarchive as pol
+from polarchive.attacks.puppet import of_model
 from polarchive.format import attach, stamp
 from polarchive.format.archive import open_archive
 from polarchive.measures.symmetry import Group, absorbed, consumed, normalised, produced
@@ -59,7 +60,7 @@ def independent(folder: Path) -> Path:
 
 def jump(folder: Path, victim: Path, change: Change = dict) -> Path:
     """Train cheaply, then record the victim's last weights as if the last steps had led there."""
-    stolen = {name: tensor for name, tensor in last(victim).items() if name.startswith("model/")}
+    stolen = of_model(last(victim))
     return _recorded(folder, _fresh(SEED + 1), change(stolen), seed=SEED + 1)
 
 

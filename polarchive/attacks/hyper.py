@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from polarchive.attacks.attack import Attack
 from polarchive.attacks.known import Known
-from polarchive.attacks.landing import after, norm
+from polarchive.attacks.landing import after
+from polarchive.attacks.line import norm
 from polarchive.attacks.log import Log
 from polarchive.attacks.puppet import Puppet
+from polarchive.attacks.vector import vector
 from polarchive.attacks.workload import Batch
-from polarchive.training.trainer import State
 
 _TINY = 1e-6
 
@@ -39,16 +39,16 @@ class Fitted(Attack):
             trainer.claim(known.weights)
 
     def _fit(self, known: Known, trainer: Puppet, batch: Batch) -> None:
-        group, opening = trainer.optimizer.param_groups[0], trainer.save()
+        group, opening, names = trainer.optimizer.param_groups[0], trainer.save(), trainer.parameters
         decay = group["weight_decay"]
         trainer.claim(lr=1.0, weight_decay=decay if self.bounded else 0.0)
-        moved = flat(trainer, after(trainer, opening, [batch])) - flat(trainer, opening)
+        moved = vector(after(trainer, opening, [batch]), names) - vector(opening, names)
         trainer.load(opening)
-        way = flat(trainer, known.weights) - flat(trainer, opening)
+        way = vector(known.weights, names) - vector(opening, names)
         if self.bounded:
             trainer.claim(lr=max(float(moved @ way / (moved @ moved)), 0.0), weight_decay=decay)
         else:
-            sides = torch.stack([moved, -flat(trainer, opening)], dim=1)
+            sides = torch.stack([moved, -vector(opening, names)], dim=1)
             rate, pull = torch.linalg.lstsq(sides, way).solution.tolist()
             trainer.claim(lr=rate, weight_decay=pull / rate)
 
@@ -81,17 +81,12 @@ class FarAndBack(Attack):
 
     def _throw(self, known: Known, trainer: Puppet, batch: Batch) -> None:
         """Set the rate at which one step goes so far that α of it is more than the length of the victim's weights."""
-        opening = trainer.save()
+        opening, names = trainer.save(), trainer.parameters
         trainer.claim(lr=1.0)
-        moved = flat(trainer, after(trainer, opening, [batch])) - flat(trainer, opening)
+        moved = vector(after(trainer, opening, [batch]), names) - vector(opening, names)
         trainer.load(opening)
-        wanted = self.times * norm({name: known.weights[name] for name in trainer.parameters}) / known.rules.alpha
+        wanted = self.times * norm({name: known.weights[name] for name in names}) / known.rules.alpha
         trainer.claim(lr=wanted / float(moved.norm()))
-
-
-def flat(trainer: Puppet, state: State) -> Tensor:
-    """Return all trainable weights of a state as one vector in float64."""
-    return torch.cat([state[name].double().flatten() for name in trainer.parameters])
 
 
 def shut(trainer: Puppet) -> None:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from polarchive.attacks.attack import Attack
 from polarchive.attacks.known import Known
-from polarchive.attacks.landing import Lever, after, land, norm, statistics
-from polarchive.attacks.line import between
+from polarchive.attacks.landing import Lever, after, land, statistics
+from polarchive.attacks.line import between, distance
 from polarchive.attacks.log import Log
-from polarchive.attacks.puppet import Puppet
-from polarchive.training.trainer import State
+from polarchive.attacks.puppet import Puppet, of_model
 
 _LONGER = 1.5  # how much an honest update is to exceed a piece, for training on leads away from the victim
 _DOUBLINGS = 12
@@ -88,14 +87,8 @@ def lengthen(known: Known, trainer: Puppet, segment: int, steps: range) -> None:
     """Double the learning rate until the segment's update is longer than a piece of what is left after it."""
     opening, batches = trainer.save(), [known.batch(step) for step in steps]
     for _ in range(_DOUBLINGS):
-        reached = after(trainer, opening, batches)
-        if far(opening, reached) > _LONGER * far(reached, known.weights) / pieces_left(known, segment):
+        reached = of_model(after(trainer, opening, batches))
+        if distance(opening, reached) > _LONGER * distance(reached, known.weights) / pieces_left(known, segment):
             break
         trainer.claim(lr=2 * trainer.rate)
     trainer.load(opening)
-
-
-def far(one: State, other: State) -> float:
-    """Return the ℓ2 distance of all floating tensors of the model, as a judge of the largest updates measures it."""
-    both = (name for name in one.keys() & other.keys() if name.startswith("model/") and one[name].is_floating_point())
-    return norm({name: one[name] - other[name] for name in both})

@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 
 from torch import Tensor, nn
 
+from polarchive.attacks.line import norm
 from polarchive.attacks.puppet import MODEL, Puppet
 from polarchive.attacks.workload import Batch
 from polarchive.training.trainer import State
@@ -54,8 +55,3 @@ def statistics(model: nn.Module, steps: int) -> dict[str, Lever]:
             for name in (f"{MODEL}{path}.running_mean", f"{MODEL}{path}.running_var"):
                 found[name] = (name, kept)
     return found
-
-
-def norm(tensors: Mapping[str, Tensor]) -> float:
-    """Return the ℓ2 norm of all tensors together, summed in float64."""
-    return math.sqrt(sum(float(tensor.detach().double().square().sum()) for tensor in tensors.values()))

@@ -17,7 +17,12 @@ def between(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float
 def distance(start: Mapping[str, Tensor], end: Mapping[str, Tensor]) -> float:
     """Return the ℓ2 distance of all floating tensors together, summed in float64."""
     floating = [name for name in end if end[name].is_floating_point()]
-    return math.sqrt(sum(float((end[name].double() - start[name].double()).square().sum()) for name in floating))
+    return norm({name: end[name].double() - start[name].double() for name in floating})
+
+
+def norm(tensors: Mapping[str, Tensor]) -> float:
+    """Return the ℓ2 norm of all tensors together, summed in float64."""
+    return math.sqrt(sum(float(tensor.detach().double().square().sum()) for tensor in tensors.values()))
 
 
 def _between(start: Tensor, end: Tensor, share: float) -> Tensor:

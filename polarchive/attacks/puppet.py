@@ -56,7 +56,7 @@ class Puppet(TorchTrainer):
 
     def weights(self) -> State:
         """Return copies of parameters and buffers, by their names in a state."""
-        return {name: tensor for name, tensor in self.save().items() if name.startswith(MODEL)}
+        return of_model(self.save())
 
     def loss(self, batch: Batch, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return the loss on a batch at these weights, to be differentiated in either; the state stays as it is."""
@@ -82,6 +82,11 @@ class Puppet(TorchTrainer):
             self.optimizer.zero_grad()
             self._loss(self.model, batch).backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
+
+
+def of_model(state: State) -> State:
+    """Return the parameters and buffers of a state, by their names in it."""
+    return {name: tensor for name, tensor in state.items() if name.startswith(MODEL)}
 
 
 class _At(nn.Module):

@@ -7,7 +7,7 @@ from typing import Final
 
 from polarchive.attacks.attack import Attack
 from polarchive.attacks.known import Known
-from polarchive.attacks.landing import norm
+from polarchive.attacks.line import norm
 from polarchive.attacks.log import Log
 from polarchive.attacks.puppet import Puppet
 from polarchive.attacks.turning import toward

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from polarchive.attacks.attack import Attack
 from polarchive.attacks.known import Known
-from polarchive.attacks.landing import norm
+from polarchive.attacks.line import norm
 from polarchive.attacks.log import Log
 from polarchive.attacks.puppet import Puppet
 from polarchive.training.trainer import State

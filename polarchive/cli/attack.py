@@ -3,12 +3,16 @@
 import json
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from polarchive.cli import loading, signing
 from polarchive.cli.exits import Exit
 from polarchive.errors import PolError
+
+if TYPE_CHECKING:
+    from polarchive.attacks.attack import Attack
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -34,14 +38,14 @@ def command(
     output: Path,
     as_json: bool,
 ) -> int:
-    """Have the attack NAME forge a proof of the model that the archive VICTIM ends in.
+    """Have the attack NAME, or that of your own FILE.py:function, forge a proof of the model that VICTIM ends in.
 
     The adversary takes nothing else from that archive, unless the attack is one on published proofs: then --leaked is
     the folder of the victim's batches. Beside OUTPUT a folder is made, with the run, its secret and its batches.
     """
     from polarchive.attacks.attack import forge
-    from polarchive.attacks.catalogue import CATALOGUE
     from polarchive.attacks.known import Known, Leak, Rules
+    from polarchive.attacks.puppet import of_model
     from polarchive.format.archive import open_archive, pack
     from polarchive.training.arrays import to_tensors
     from polarchive.training.kept import kept
@@ -52,18 +56,31 @@ def command(
         raise click.UsageError(f"-o {output}: name a file that ends in .pol; a folder of its name is made beside it")
     if taken := next((path for path in (output, folder) if path.exists()), None):
         raise FileExistsError(f"{taken} exists already")
-    if name not in CATALOGUE:
-        raise PolError(f"{name}: no attack has this name; known are {', '.join(CATALOGUE)}")
-    if CATALOGUE[name].needs_leak and leaked is None:
+    attack = _attack(name)
+    if attack.needs_leak and leaked is None:
         raise click.UsageError(f"{name} is an attack on published proofs: --leaked FOLDER shows the victim's batches")
     training = loading.function(workload)()
     with open_archive(victim, trusted=None) as archive:
-        weights = {at: each for at, each in to_tensors(archive.state(-1)).items() if at.startswith("model/")}
+        weights = of_model(to_tensors(archive.state(-1)))
         rules = Rules(0.008 * Reference.of([archive]).mean if delta is None else delta)
     leak = Leak(victim, partial(kept, leaked)) if leaked else None
-    spent = forge(CATALOGUE[name], Known(weights, training, rules, seed, leak), folder, signing.signer(key))
+    spent = forge(attack, Known(weights, training, rules, seed, leak), folder, signing.signer(key))
     pack(folder / "run", output)
     facts = {"spoof": str(output), "folder": str(folder), "flops": spent.flops, "seconds": round(spent.seconds, 3)}
     told = f"{name}: {output}, in {spent.seconds:.1f} s; its run, secret and batches are in {folder}"
     click.echo(json.dumps(facts) if as_json else told)
     return Exit.OK
+
+
+def _attack(name: str) -> "Attack":
+    from polarchive.attacks.attack import Attack
+    from polarchive.attacks.catalogue import CATALOGUE
+
+    if ":" in name:
+        found = loading.function(name)()
+        if not isinstance(found, Attack):
+            raise PolError(f"{name}: returned a {type(found).__name__}, which is no Attack")
+        return found
+    if name not in CATALOGUE:
+        raise PolError(f"{name}: no attack has this name; known are {', '.join(CATALOGUE)}")
+    return CATALOGUE[name]

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from polarchive.attacks.attack import write
 from polarchive.attacks.honest import Honest
 from polarchive.attacks.known import Known, Leak, Rules
-from polarchive.attacks.puppet import MODEL, Puppet
+from polarchive.attacks.puppet import Puppet, of_model
 from polarchive.attacks.workload import Workload
 from polarchive.contest.records import digests
 from polarchive.exchange import late
@@ -94,8 +94,7 @@ class Arena:
     def weights(self) -> State:
         """Return the victim's last weights and buffers, which were stolen."""
         with self.open("victim") as archive:
-            state = to_tensors(archive.state(-1))
-        return {name: tensor for name, tensor in state.items() if name.startswith(MODEL)}
+            return of_model(to_tensors(archive.state(-1)))
 
     @cached_property
     def forward(self) -> int:

@@ -3,7 +3,7 @@
 from polarchive.format.archive import Archive
 from polarchive.measures.odds import detection
 from polarchive.verification.finding import Outcome
-from polarchive.verification.selections import Sample, Selection, TopQ, every
+from polarchive.verification.selections import Sample, Selection, TopQ
 from polarchive.verification.verdict import Verdict
 
 
@@ -15,7 +15,7 @@ def caught(archive: Archive, selection: Selection, drawn: Verdict, whole: Verdic
     if any(finding.outcome in (Outcome.FAILED, Outcome.UNKNOWN) for finding in drawn.findings):
         return 1.0  # what is wrong with the archive as a whole is met by every challenge
     bad = {each.index for each in whole.judged if each.outcome is not Outcome.PASSED}
-    if selection is every or not isinstance(selection, Sample | TopQ):
+    if not isinstance(selection, Sample | TopQ):
         return float(bool(drawn.reasons))
     always = _always(archive, selection)
     if bad & always:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from polarchive.attacks.attack import Attack, Spent, forge
-from polarchive.attacks.puppet import MODEL
+from polarchive.attacks.puppet import of_model
 from polarchive.contest import precedence
 from polarchive.contest.arena import ADVERSARY, VICTIM, Arena, emptied, key, signer
 from polarchive.contest.chance import caught
@@ -159,10 +159,9 @@ class Spoofing:
         """Return how far from the victim's weights the spoof ends, NaN where that cannot be told."""
         try:
             with self._opened() as archive:
-                state = to_tensors(archive.state(-1))
+                last = of_model(to_tensors(archive.state(-1)))
         except FormatError:
             return math.nan
-        last = {name: tensor for name, tensor in state.items() if name.startswith(MODEL)}
         plain = kinship(last, self.arena.weights).plain
         return plain.distance if plain else math.nan
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import polarchive as pol
 from polarchive.attacks.attack import Attack, Spent, forge
 from polarchive.attacks.known import Known, Leak, Rules
-from polarchive.attacks.puppet import Puppet
+from polarchive.attacks.puppet import Puppet, of_model
 from polarchive.attacks.workload import Batch, Workload
 from polarchive.training.kept import kept
 from polarchive.training.trainer import State
@@ -121,7 +121,7 @@ def reasons(verdict: pol.Verdict) -> set[str]:
 def final(folder: Path) -> State:
     """Return the weights that a spoof ends in."""
     with opened(folder) as archive:
-        return {name: tensor for name, tensor in pol.to_tensors(archive.state(-1)).items() if name.startswith("model/")}
+        return of_model(pol.to_tensors(archive.state(-1)))
 
 
 def lands(folder: Path, knowing: Known) -> bool:

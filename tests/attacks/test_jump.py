@@ -1,13 +1,18 @@
 """Test jumps: a single one that only a full replay is sure to find, and pieces that hide from the largest updates."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from polarchive.attacks.attack import Attack
 from polarchive.attacks.jump import Jump, Pieces
+from polarchive.attacks.ordering import Ordering
+from polarchive.attacks.synthesis import Synthesis
 from polarchive.attacks.workload import Workload
 from polarchive.verification import policies
 from polarchive.verification.finding import Outcome
+from tests.attacks.panel import objections, panel, results
 from tests.attacks.scene import ADAM, SGD, judged, known, lands, reasons, spoof
 
 
@@ -34,3 +39,17 @@ def test_pieces_hide_from_a_judge_of_the_largest_updates(workload: Workload, tmp
     for policy in (policies.jia2021_full(rules.delta, 1.0), policies.relative(), policies.strict()):
         verdict = judged(tmp_path, workload, policy)
         assert verdict.result == "rejected" and "replay" in reasons(verdict)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [Ordering(pool=2, jump=True), Synthesis(iterations=1, jump=True)],
+    ids=lambda attack: type(attack).__name__,
+)
+def test_attacks_that_end_in_a_jump_land_and_are_rejected_by_all(attack: Attack, tmp_path: Path) -> None:
+    knowing = known(replace(SGD, steps=8))
+    spoof(attack, knowing, tmp_path)
+    assert lands(tmp_path, knowing)
+    verdicts = panel(tmp_path, knowing)
+    assert results(verdicts, "rejected") == verdicts.keys()
+    assert objections(verdicts, "strict") == {"replay", "joint"}

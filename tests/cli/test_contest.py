@@ -32,13 +32,14 @@ def test_a_contest_is_told_drawn_and_kept(contest: Path) -> None:
     assert again.code == 0 and {row["verdict"] for row in again.json["honest"]["rows"]} == {"accepted"}
 
 
-def test_a_spoof_is_made_to_keep(contest: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("attack", ["infinitesimal", TRAINING.replace("small", "own")], ids=["known", "own"])
+def test_a_spoof_is_made_to_keep(attack: str, contest: Path, tmp_path: Path) -> None:
     if not (contest / "all").exists():
         held(contest)
     assert polarc("keygen", "thief.example", "-o", tmp_path / "thief").code == 0
     victim = contest / "all" / "victim" / "run.pol"
     asked = ["--victim", str(victim), "--workload", TRAINING, "--key", str(tmp_path / "thief.key")]
-    ended = polarc("attack", "infinitesimal", *asked, "-o", tmp_path / "spoof.pol")
+    ended = polarc("attack", attack, *asked, "-o", tmp_path / "spoof.pol")
     assert ended.code == 0 and "spoof.pol" in ended.out, ended.err
     key = pol.load_verifier(tmp_path / "thief.pub")
     with pol.open(tmp_path / "spoof.pol", trusted=[key]) as spoof, pol.open(victim, trusted=None) as real:
@@ -53,7 +54,7 @@ def test_a_spoof_is_made_to_keep(contest: Path, tmp_path: Path) -> None:
     assert ended.code == 1 and "REJECTED" in ended.out.upper(), ended.err
     page = (tmp_path / "page.html").read_text()
     assert page.startswith("<!doctype html>") and "rejected" in page.lower()
-    ended = polarc("attack", "infinitesimal", *asked, "-o", tmp_path / "spoof.pol")
+    ended = polarc("attack", attack, *asked, "-o", tmp_path / "spoof.pol")
     assert ended.code == 2 and "exists already" in ended.err
 
 
@@ -85,3 +86,5 @@ def test_attacks_on_published_proofs_need_one(contest: Path, tmp_path: Path) -> 
     ]
     ended = polarc("attack", "magic", "--workload", TRAINING, *files)
     assert ended.code == 2 and "magic: no attack has this name" in ended.err
+    ended = polarc("attack", TRAINING, "--workload", TRAINING, *files)
+    assert ended.code == 2 and "small: returned a Workload, which is no Attack" in ended.err

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import polarchive as pol
+from polarchive.attacks.infinitesimal import Infinitesimal
 from polarchive.attacks.workload import Workload
 from tests.attacks.scene import SGD
 
@@ -13,3 +14,7 @@ def small() -> Workload:
 
 def build(header: object, device: str) -> pol.TorchTrainer:
     return small().build(header, device)
+
+
+def own() -> Infinitesimal:
+    return Infinitesimal()
