@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -231,4 +231,5 @@ def tokens(step: int) -> Batch:
 RESNET: Final = Workload(CIFAR10.build, images(32), every=3, steps=6)
 WARM_RESNET: Final = Workload(build_warm_resnet, images(32), every=3, steps=6)
 CONVNET: Final = Workload(build_convnet, images(8), every=12, steps=36)
+SHORT: Final = replace(CONVNET, every=3, steps=24)
 TRANSFORMER: Final = Workload(build_transformer, tokens, every=12, steps=24)

@@ -9,7 +9,9 @@ import pytest
 import polarchive as pol
 from polarchive.verification.finding import Finding, Outcome
 from polarchive.verification.verdict import Judged
-from tests.workloads import CONVNET, threads
+from tests.forging import Forgery
+from tests.lies import Steered, weights_toward_stolen
+from tests.workloads import CONVNET, SHORT, threads
 
 Verdicts: TypeAlias = Callable[[Iterable[Outcome], Iterable[Iterable[Outcome]]], pol.Verdict]
 
@@ -25,6 +27,21 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Record an honest run of a small network."""
     with threads(1):
         return CONVNET.record(tmp_path_factory.mktemp("honest") / "run")
+
+
+@pytest.fixture(scope="session")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record an honest run, a short one, whose sums were taken in another order."""
+    with threads(2):
+        return SHORT.record(tmp_path_factory.mktemp("noisy") / "run")
+
+
+@pytest.fixture(scope="session")
+def steered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record a short run whose claims lean toward stolen weights, each within its limits."""
+    forgery = Forgery(check="joint", of=SHORT, state=Steered(0.09, weights_toward_stolen))
+    with threads(1):
+        return forgery.record(tmp_path_factory.mktemp("steered") / "run")
 
 
 @pytest.fixture(scope="session")

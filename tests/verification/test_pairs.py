@@ -15,6 +15,7 @@ from polarchive.verification.drift import Drift
 from polarchive.verification.plan import Plan
 from polarchive.verification.replay import replay
 from polarchive.verification.residual import Way
+from polarchive.verification.selections import Range
 from polarchive.verification.showing import Own
 from tests.forging import STRICT, Forgery, at
 from tests.lies import Steered, momentum_toward_stolen, small_second_moments_zeroed
@@ -55,10 +56,14 @@ def test_pairs_are_of_segments_that_are_asked_for_anyway(honest: Path) -> None:
 
 
 def test_draws_of_segments_and_of_pairs_are_independent(honest: Path) -> None:
-    """Else who is drawn for the one would tell who is for the other."""
+    """Else who is drawn for the one would tell who is for the other: both are two places out of ten here."""
+    policy = pol.Policy(selection=Range(0, 11))
     with pol.open(honest, trusted=[PROVER.key]) as archive:
-        challenge = derive(archive.heads[-1].text, NONCES[0])
-        assert pol.Sample(2)(archive, challenge)[1:3] != planned(honest, pol.Policy(), NONCES[0]).pairs
+        challenges = [derive(archive.heads[-1].text, nonce) for nonce in NONCES]
+        segments = [[index - 1 for index in pol.Sample(2)(archive, each)[1:-1]] for each in challenges]
+    pairs = [planned(honest, policy, nonce).pairs for nonce in NONCES]
+    assert all(len(drawn) == 2 and max(drawn) < 10 for drawn in [*segments, *pairs])
+    assert segments != pairs
 
 
 @pytest.mark.parametrize(("count", "pairs"), [(0, 0), (1, 1), (11, 11), (99, 11)])

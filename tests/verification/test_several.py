@@ -20,12 +20,9 @@ from polarchive.verification.selections import Range
 from polarchive.verification.tasks import Done, Task, together
 from polarchive.verification.verdict import Verdict
 from polarchive.verification.verify import verify, verify_all
-from tests.forging import Forgery
-from tests.lies import Steered, weights_toward_stolen
 from tests.simulator import PROVER
-from tests.workloads import CONVNET, threads
+from tests.workloads import SHORT
 
-SHORT = replace(CONVNET, every=3, steps=24)
 NONCE = bytes(31) + b"\1"
 STRICT = policies.strict()
 SEVERAL = (
@@ -37,20 +34,6 @@ SEVERAL = (
     replace(STRICT, threshold=PerStep(tau=0.5, replays=2), selection=Range(0, 2), in_a_row=1),
 )
 NAMES = ["strict", "exact", "sampled", "range", "relative", "per step"]
-
-
-@pytest.fixture(scope="module")
-def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Record an honest run whose sums were taken in another order."""
-    with threads(2):
-        return SHORT.record(tmp_path_factory.mktemp("several") / "run")
-
-
-@pytest.fixture(scope="module")
-def steered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    forgery = Forgery(check="joint", of=SHORT, state=Steered(0.09, weights_toward_stolen))
-    with threads(1):
-        return forgery.record(tmp_path_factory.mktemp("several") / "steered")
 
 
 def judged(folder: Path, asked: tuple[Policy, ...], **options: Any) -> tuple[Verdict, ...]:

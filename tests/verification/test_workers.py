@@ -27,12 +27,9 @@ from polarchive.verification.site import Given, leave, sites, work
 from polarchive.verification.tasks import Task, ordered
 from polarchive.verification.verdict import Verdict
 from polarchive.verification.verify import verify
-from tests.forging import Forgery
-from tests.lies import Steered, weights_toward_stolen
 from tests.simulator import PROVER
-from tests.workloads import CONVNET, Batch, threads
+from tests.workloads import SHORT, Batch, threads
 
-SHORT = replace(CONVNET, every=3, steps=24)
 NONCE = bytes(31) + b"\1"
 MARK = "POLARCHIVE_TEST_MARK"
 
@@ -53,20 +50,6 @@ def pool(request: pytest.FixtureRequest) -> Iterator[Executor]:
     """Start two workers: as threads, which take turns, or as processes, which have to import torch."""
     with ThreadPoolExecutor(2) if request.param == "threads" else Pool(2) as workers:
         yield workers
-
-
-@pytest.fixture(scope="module")
-def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Record an honest run whose sums were taken in another order."""
-    with threads(2):
-        return SHORT.record(tmp_path_factory.mktemp("workers") / "noisy")
-
-
-@pytest.fixture(scope="module")
-def steered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    forgery = Forgery(check="joint", of=SHORT, state=Steered(0.09, weights_toward_stolen))
-    with threads(1):
-        return forgery.record(tmp_path_factory.mktemp("workers") / "steered")
 
 
 @pytest.fixture(scope="module")
