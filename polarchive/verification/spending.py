@@ -1,6 +1,7 @@
 """Say how far what an optimizer keeps will carry the weights: momentum is displacement that was not yet made."""
 
 import math
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
@@ -45,8 +46,8 @@ class Spending:
             steps += [settings for _ in same]
             eps = min([eps, *(float(value or 0.0) for name, value in hyper.items() if name.endswith("/eps"))])
         back = steps[::-1]
-        momentum, first = (list(accumulate(back, _carried(index), initial=0.0))[::-1] for index in (0, 1))
-        rates = list(accumulate((step[0] for step in back), max, initial=0.0))[::-1]
+        momentum, first = (array("d", accumulate(back, _carried(index), initial=0.0))[::-1] for index in (0, 1))
+        rates = array("d", accumulate((step[0] for step in back), max, initial=0.0))[::-1]
         corrected, second = (max((step[place] for step in steps), default=0.0) for place in (2, 3))
         return cls(momentum, first, rates, corrected, 1 - second, max(eps, _TINY) if eps < math.inf else _TINY)
 
