@@ -1,7 +1,7 @@
 """Hold what a judge brings to an archive: the update rule, the data, and where to replay."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -22,7 +22,7 @@ States: TypeAlias = Callable[[int], Mapping[str, Tensor] | None]
 class Case:
     """Hold an archive, the judge's own code and secret for it, and a trainer fresh from the header's seed.
 
-    `build` makes another one, for `built`. `states` shows states that are not stored, on behalf of the prover.
+    `build` makes another one. `states` shows states that are not stored, on behalf of the prover.
     `obtained` says how such states were come by, and `recent` keeps the last that were computed again.
     """
 
@@ -51,6 +51,10 @@ class Case:
         again = partial(build, header, device)
         trainer = built(again, header.initial.seed or 0)
         return cls(archive, shown, device, dict(header.probe) == own, trainer, again, states)
+
+    def anew(self) -> "Case":
+        """Return the case with another trainer, which carries on nothing that states do not declare."""
+        return replace(self, trainer=built(self.build, self.archive.header.initial.seed or 0))
 
 
 def built(build: Callable[[], Trainer], seed: int) -> Trainer:

@@ -38,15 +38,19 @@ def state(case: Case, index: int) -> State:
 
 
 def regenerated(case: Case, index: int) -> State:
-    """Return a state that is not stored by training on from the last one before it; Missing if its root differs."""
+    """Return a state that is not stored by training on from the last one before it; Missing if its root differs.
+
+    A trainer of its own does so: the one that replays the next segment would carry on what states do not declare.
+    """
     if index in case.recent:
         return case.recent[index]
     before = index - 1
     known = to_tensors(case.archive.state(before)) if case.archive.is_stored(before) else regenerated(case, before)
-    case.trainer.load({name: tensor.to(case.device) for name, tensor in known.items()})
-    for _ in steps(case, before):
+    apart = case.anew()
+    apart.trainer.load({name: tensor.to(case.device) for name, tensor in known.items()})
+    for _ in steps(apart, before):
         pass
-    found = case.trainer.save()
+    found = apart.trainer.save()
     if not _is_committed(case, index, found):
         case.obtained[index] = MISSING
         raise Missing(f"state {index} is committed by its root only: {MISSING}")

@@ -1,16 +1,18 @@
 """Judge runs that store some states only: the others are shown, or computed again, and must have their roots."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
 import polarchive as pol
 from polarchive.errors import OpeningError
 from polarchive.verification import report
+from polarchive.verification.selections import Range
 from tests.simulator import PROVER
 from tests.workloads import CONVNET, TRANSFORMER, threads
 
@@ -121,3 +123,26 @@ def test_a_forged_state_that_is_not_stored_is_not_accepted(tmp_path: Path) -> No
                 jumped = {name: tensor * 1.5 for name, tensor in trainer.save().items()}
                 trainer.load({name: t.to(trainer.save()[name].dtype) for name, t in jumped.items()})
     assert judged(tmp_path / "run").result != "accepted"
+
+
+def forgetful(header: object, device: str) -> pol.TorchTrainer:
+    """Build a trainer that counts its steps where no state shows it, and takes the later ones further."""
+    trainer, seen = WORKLOAD.build(header, device), []
+    plain, weights = trainer.step, next(each for each in trainer.view().values() if each.is_floating_point())
+
+    def step(fed: Iterable[Any]) -> None:
+        plain(fed)
+        seen.append(None)
+        with torch.no_grad():
+            weights.mul_(1 + 1e-2 * len(seen))
+
+    trainer.step = step  # type: ignore[method-assign]
+    return trainer
+
+
+def test_what_states_do_not_declare_is_not_carried_on_from_where_one_was_computed_again(tmp_path: Path) -> None:
+    workload = replace(WORKLOAD, build=forgetful)
+    workload.record(tmp_path / "run", store=STORE)
+    verdict = workload.judge(tmp_path / "run", policy=replace(EXACT, selection=Range(1, 2)))
+    assert set(verdict.obtained) == {1}
+    assert verdict.result == "rejected" and verdict.judged[0].residual > 0
