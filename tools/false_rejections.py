@@ -82,7 +82,8 @@ class Run:
         torch.manual_seed(self.seed)
         model, optimizer = cifar10.prepare("cpu")
         trainer = pol.TorchTrainer(model=model, optimizer=optimizer)
-        with numerics.within(), pol.Writer(self.path, trainer, every=EVERY, signer=self.signer, seed=self.seed) as log:
+        settings = {"every": EVERY, "signer": self.signer, "seed": self.seed, "run": bytes(15) + bytes([self.seed])}
+        with numerics.within(), pol.Writer(self.path, trainer, **settings) as log:
             for step in shown(range(EVERY * self.segments), f"recording run {self.seed} with {numerics}"):
                 optimizer.param_groups[0]["lr"] = 0.1 * min(1.0, (step + 1) / WARM_UP)
                 log.record(self.batch(step))

@@ -15,6 +15,7 @@ from polarchive.verification.noise import Measurement, Noise
 from polarchive.verification.reference import Reference
 
 LEAST: Final = 1e-6  # of an update: below it, noise is not told apart
+_QUIET: Final = 0.1  # of the median tensor's noise: what is quieter is so only most of the time
 _WIDTH: Final = 2.0  # learning rates that are fitted together lie within this factor, if there are enough of each
 _SPREAD: Final = 4.0  # standard deviations that sums of many projections stay within
 _NOTHING: Final = 1e-4  # of the way: less is worth no forger's while, and rounding is not quite without direction
@@ -139,13 +140,19 @@ def _by_rate(segments: Collection[list[Noise]], needed: int) -> Iterator[list[li
 
 
 def _limits(segments: list[list[Noise]], tau: float, margin: float) -> Limits:
-    """Fit one group; each segment counts once, by its noisiest source."""
+    """Fit one group; each segment counts once, by its noisiest source.
+
+    A tensor that is much quieter than others has no noise of one size: batch statistics of one channel repeat to the
+    last digits until a rounding upstream reaches them. So the median tensor's noise bounds every scale from below.
+    """
     drawn = random.Random(0).sample(segments, len(segments))
     shaping, widening = drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]
     scales = dict.fromkeys((name for segment in segments for noise in segment for name in noise.errors), LEAST)
     for noise in (noise for segment in shaping for noise in segment):
         for name, error in noise.errors.items():
             scales[name] = max(scales[name], error)
+    least = _QUIET * statistics.median(scales.values())
+    scales = {name: max(scale, least) for name, scale in scales.items()}
     scores = [max(score(noise.errors, scales) for noise in segment) for segment in widening]
     factor = margin * conformal(scores, tau)
     if not isfinite(factor):

@@ -27,7 +27,7 @@ from polarchive.verification.reference import Reference
 from tests.simulator import PROVER, Simulation
 from tests.workloads import CONVNET, RESNET, TRANSFORMER, Workload, threads
 
-A, B = "model/a.weight", "model/b.bias"
+A, B, C = "model/a.weight", "model/b.bias", "model/c.running_mean"
 SURE: Final = 0.9999
 
 
@@ -70,9 +70,15 @@ def test_limits_keep_the_proportions_of_tensors_and_a_margin_widens_them() -> No
     assert one.errors[B] > 10 * one.errors[A] and (one.steps, one.lr, one.segments) == (3, 0.1, 40)
 
 
-def test_tensor_without_noise_is_still_allowed_some_rounding() -> None:
-    (limits,) = fit([noise(segment, {A: 1e-3, B: 0.0}) for segment in range(4)], 0.5, 2.0)
-    assert limits.errors == {A: pytest.approx(2e-3), B: pytest.approx(2 * LEAST)}
+def test_tensors_without_noise_are_still_allowed_some_rounding() -> None:
+    (limits,) = fit([noise(segment, {A: 1e-3, B: 0.0, C: 0.0}) for segment in range(4)], 0.5, 2.0)
+    assert limits.errors == {A: pytest.approx(2e-3), B: pytest.approx(2 * LEAST), C: pytest.approx(2 * LEAST)}
+
+
+def test_quiet_tensors_are_allowed_a_tenth_of_the_median_ones_noise() -> None:
+    """Their own is small most of the time only: honest runs were rejected for three such digits in ten million."""
+    (limits,) = fit([noise(segment, {A: 2e-3, B: 1e-3, C: 1e-6}) for segment in range(4)], 0.5, 2.0)
+    assert limits.errors == {A: pytest.approx(4e-3), B: pytest.approx(2e-3), C: pytest.approx(2e-4)}
 
 
 def test_too_few_segments_say_how_many_it_takes() -> None:
