@@ -31,9 +31,9 @@ def _cell(row: Row | None) -> str:
     """Return a verdict, the checks against acceptance, and how likely a challenge meets them where that is not sure."""
     if row is None:
         return ""
-    chance = f", {row.caught:.0%} of challenges" if 0 < row.caught < 1 else ""
-    by = f" ({', '.join(row.by)}{chance})" if row.by or chance else ""
-    return _MARKS[row.verdict] + by
+    chance = [f"found by {row.caught:.0%} of challenges"] if 0 < row.caught < 1 else []
+    why = ", ".join([*row.by, *chance])
+    return _MARKS[row.verdict] + (f" ({why})" if why else "")
 
 
 def _costs(spoofs: list[Spoof]) -> Iterator[str]:
