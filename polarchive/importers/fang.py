@@ -15,7 +15,7 @@ from torch import Tensor
 
 from polarchive.errors import OpeningError, PolError
 from polarchive.importers import saved
-from polarchive.importers.proof import ALWAYS, NO_OPTIMIZER, NO_SETTINGS, Batch, Group, Indices, States, Stored
+from polarchive.importers.proof import ALWAYS, NO_OPTIMIZER, NO_SETTINGS, Batch, Indices, Settings, States, Stored
 
 MARK: Final = "model_0.pt"
 
@@ -39,9 +39,9 @@ class Fang:
         stored = Stored.read(self.states.paths[step])
         return Stored(stored.path, stored.net)  # the last one is the stolen file itself, whatever else it holds
 
-    def groups(self, stored: Stored, ahead: int) -> Sequence[Group]:
-        """Return nothing: no settings are recorded."""
-        return ()
+    def settings(self, stored: Stored) -> Settings:
+        """Return what tells no groups: no settings are recorded."""
+        return lambda ahead: ()
 
     def batch(self, step: int) -> Batch:
         """Return inputs and labels of a step, as they were saved."""

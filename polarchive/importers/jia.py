@@ -6,16 +6,18 @@ shape (steps, batch), which says where in a public dataset the records of each s
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from polarchive.errors import PolError
 from polarchive.importers import saved
-from polarchive.importers.proof import ALWAYS, Batch, Group, Indices, States, Stored
+from polarchive.importers.milestones import Milestones
+from polarchive.importers.proof import ALWAYS, Batch, Indices, Settings, States, Stored
 
 MARK: Final = "indices.npy"
 _HASH: Final = "no check of hash.txt: it is over abbreviated texts of the images, without labels and order"
+_UNKNOWN: Final = "a scheduler that is no MultiStepLR"
 _SCHEDULE: Final = "no settings between states: each segment has those of its first state"
 
 
@@ -35,7 +37,8 @@ class Jia:
             raise PolError(f"{where}, and the last state is that of step {self.states.steps}")
         self.indices: Indices | None = indices
         first = self.state(0)
-        unknown = (_SCHEDULE,) if first.scheduler and _milestones(first) is None else ()
+        self._kind = _kind(first, Milestones.of(first.path, first.scheduler))
+        unknown = (_SCHEDULE,) if self._kind == _UNKNOWN else ()
         self.lacks: Sequence[str] = (*ALWAYS, *unknown, *((_HASH,) if (folder / "hash.txt").exists() else ()))
 
     def state(self, step: int) -> Stored:
@@ -46,14 +49,29 @@ class Jia:
             raise PolError(f"{stored.path}: holds no optimizer with groups of parameters")
         return stored
 
-    def groups(self, stored: Stored, ahead: int) -> Sequence[Group]:
-        """Return the settings at a state, with the learning rate that a MultiStepLR has so many steps later."""
-        groups = stored.optimizer["param_groups"]
-        return [{**group, "lr": _rate(stored, group, ahead)} if "lr" in group else group for group in groups]
+    def settings(self, stored: Stored) -> Settings:
+        """Return what tells the settings after a state, with the learning rates of its MultiStepLR.
+
+        PolError unless its scheduler is of the kind that state 0 has, of which the proof was said to have or lack one.
+        """
+        groups, known = stored.optimizer["param_groups"], Milestones.of(stored.path, stored.scheduler)
+        if (kind := _kind(stored, known)) != self._kind:
+            raise PolError(f"{stored.path}: has {kind}, where state 0 has {self._kind}")
+        if known is None:
+            return lambda ahead: groups
+        return lambda ahead: [
+            {**each, "lr": known.rate(each["lr"], ahead)} if "lr" in each else each for each in groups
+        ]
 
     def batch(self, step: int) -> Batch:
         """Refuse: the records of a step are in a dataset, which a judge has of his own."""
         raise PolError("this layout holds no data: a judge's batches(step, rows) returns records of the dataset")
+
+
+def _kind(stored: Stored, known: Milestones | None) -> str:
+    if not stored.scheduler:
+        return "no scheduler"
+    return _UNKNOWN if known is None else "a MultiStepLR"
 
 
 def _indices(path: Path) -> Indices:
@@ -61,27 +79,3 @@ def _indices(path: Path) -> Indices:
     if found.ndim != 2 or found.dtype.kind not in "iu" or not found.size:
         raise PolError(f"{path}: {found.dtype} of shape {found.shape}, where indices (steps, batch) are due")
     return found.astype(np.int64)
-
-
-def _rate(stored: Stored, group: Group, ahead: int) -> Any:
-    """Return what MultiStepLR makes of a learning rate, as torch does: one multiplication at each milestone."""
-    rate, known = group["lr"], _milestones(stored)
-    if known is None or not isinstance(rate, int | float):
-        return rate
-    last, gamma, milestones = known
-    try:
-        for place in sorted(each for each in milestones if last < each <= last + ahead):
-            rate *= gamma ** milestones[place]
-    except ArithmeticError:
-        raise PolError(f"{stored.path}: its milestones take the learning rate beyond all bounds") from None
-    return rate
-
-
-def _milestones(stored: Stored) -> tuple[int, float, dict[int, float]] | None:
-    """Return at which step a MultiStepLR is, its factor, and how often that is applied where; None for any other."""
-    last, gamma, found = (stored.scheduler.get(name) for name in ("last_epoch", "gamma", "milestones"))
-    if not isinstance(last, int) or not isinstance(gamma, float) or not isinstance(found, dict):
-        return None
-    if not all(isinstance(part, int) and abs(part) < 1 << 53 for pair in found.items() for part in pair):
-        return None
-    return last, gamma, {place: float(times) for place, times in found.items()}

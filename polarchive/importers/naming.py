@@ -1,6 +1,6 @@
 """Give what a published proof stores the names that a judge's trainer gives it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -40,29 +40,33 @@ class Names:
         return cls(models.pop(), optimizers.pop(), fresh, settings)
 
     def state(self, stored: Stored) -> State:
-        """Return a stored state under the trainer's names; PolError names the tensor that does not fit.
-
-        What the model has and the file lacks (buffers that are not persistent) is as the trainer made it.
-        """
+        """Return a stored state under the trainer's names; PolError names the tensor that does not fit."""
         net = {f"{self.model}{SEPARATOR}{name}": tensor for name, tensor in stored.net.items()}
         for name, tensor in net.items():
             own = self.fresh.get(name)
             if own is None or (own.shape, own.dtype) != (tensor.shape, tensor.dtype):
                 raise PolError(f"{stored.path}: {name}, {tensor.dtype} {tuple(tensor.shape)}, is not in your trainer")
-        kept = {name: tensor for name, tensor in self.fresh.items() if name not in net and self._is_kept(name)}
-        return {**kept, **net, **dict(self._moments(stored))}
+        return {**net, **dict(self._moments(stored)), **dict(self._others(stored))}
+
+    def rest(self, state: State) -> State:
+        """Return what a state lacks (such as buffers that are not persistent), as the trainer made it."""
+        return {name: tensor for name, tensor in self.fresh.items() if name not in state and self._is_kept(name)}
+
+    def recorded(self, groups: Sequence[Group]) -> Set[str]:
+        """Return the names of the trainer's settings that stored groups have."""
+        return {path for path in self.settings if _is_recorded(path, groups)}
 
     def hyper(self, groups: Sequence[Group]) -> Hyper:
         """Return the settings of stored groups under the trainer's names, and the trainer's own where they lack one."""
         return {path: _setting(path, own, groups) for path, own in self.settings.items()}
 
-    def missing(self, stored: Stored, groups: Sequence[Group]) -> Iterator[str]:
-        """Yield what the trainer's own stands for, since a proof that records settings lacks it."""
-        for path in self.settings if groups else ():
-            if path.split(SEPARATOR)[2] not in groups[0]:
-                yield f"no {path}: that of your trainer, {self.settings[path]}, stands for it"
+    def missing(self, state: State, groups: Sequence[Group]) -> Iterator[str]:
+        """Yield what the trainer's own stands for; that no settings are recorded at all, a layout says itself."""
+        for path, own in self.settings.items() if groups else ():
+            if not _is_recorded(path, groups):
+                yield f"no {path}: that of your trainer, {own}, stands for it"
         for name in self.fresh:
-            if _part(name) == self.model and name.removeprefix(self.model + SEPARATOR) not in stored.net:
+            if self._is_kept(name) and name not in state:
                 yield f"no {name}: that of your trainer stands for it"
 
     def _is_kept(self, name: str) -> bool:
@@ -86,12 +90,23 @@ class Names:
         name = SEPARATOR.join((self.optimizer, parameter, _key(stored, key)))
         if isinstance(value, Tensor) and value.shape not in ((), (1,), self.fresh[parameter].shape):
             raise PolError(f"{stored.path}: {name} has shape {tuple(value.shape)}, not its parameter's")
-        if key == "step" and type(value) is int:
-            value = torch.tensor(float(value))  # as torch keeps it since 1.12
+        _require_64_bits(stored, name, value)
         if not isinstance(value, Tensor | int | float | None):
             raise PolError(f"{stored.path}: {name} is a {type(value).__name__}, neither tensor nor number")
+        if key == "step" and type(value) is int:
+            value = torch.tensor(float(value))  # as torch keeps it since 1.12
         if value is not None:  # which torch wrote before 2.0 where there was no momentum
             yield from flatten(value, name)
+
+    def _others(self, stored: Stored) -> Iterator[tuple[str, Tensor]]:
+        """Yield the group's numbers that are state and no settings, such as AdamW's `decoupled_weight_decay`."""
+        group = stored.optimizer["param_groups"][0] if stored.optimizer else {}
+        head = f"{self.optimizer}{SEPARATOR}#0{SEPARATOR}"
+        for name in self.fresh:
+            key = name.removeprefix(head).partition(":")[0]
+            if name.startswith(head) and key in group and isinstance(group[key], int | float | None):
+                _require_64_bits(stored, name, group[key])
+                yield from (each for each in flatten(group[key], head + key) if each[0] == name)
 
 
 def _part(name: str) -> str:
@@ -103,6 +118,11 @@ def _key(stored: Stored, key: Any) -> str:
         return checked(key, "the optimizer's state")
     except TypeError as error:
         raise PolError(f"{stored.path}: {error}") from None
+
+
+def _require_64_bits(stored: Stored, name: str, value: Any) -> None:
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise PolError(f"{stored.path}: {name} is a whole number of more than 64 bits")
 
 
 def _kept(stored: Stored) -> tuple[int, Mapping[int, Mapping[str, Any]]]:
@@ -124,9 +144,14 @@ def _kept(stored: Stored) -> tuple[int, Mapping[int, Mapping[str, Any]]]:
     return len(params), state
 
 
+def _is_recorded(path: str, groups: Sequence[Group]) -> bool:
+    _, group, key, *_ = path.split(SEPARATOR)
+    return int(group) < len(groups) and key in groups[int(group)]
+
+
 def _setting(path: str, own: float | bool | None, groups: Sequence[Group]) -> float | bool | None:
     _, group, key, *places = path.split(SEPARATOR)
-    if not groups or key not in groups[int(group)]:
+    if not _is_recorded(path, groups):
         return own
     try:
         value = groups[int(group)][key]

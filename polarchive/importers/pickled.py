@@ -114,6 +114,8 @@ class Machine:
 
     def _build(self, _: object) -> None:
         self._stack.pop()  # the versions of modules, which state dicts carry; nothing here reads them
+        if not isinstance(self._stack[-1], dict):
+            raise ValueError("its pickle changes something that is no dict")  # torch would change a tensor
 
     def _reduce(self, _: object) -> None:
         arguments, what = self._stack.pop(), self._stack.pop()

@@ -1,7 +1,7 @@
 """Say what a published proof consists of, whatever its layout."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -17,6 +17,7 @@ from polarchive.importers import saved
 
 Batch: TypeAlias = tuple[Tensor, ...]
 Group: TypeAlias = Mapping[str, Any]
+Settings: TypeAlias = Callable[[int], Sequence[Group]]  # so many steps after a state
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 ALWAYS = (
@@ -46,6 +47,8 @@ class Stored:
         plain = all(isinstance(each, dict) for each in (net, optimizer, scheduler))
         if not plain or not net or not all(map(_is_named, net.items())):
             raise PolError(f"{path}: holds no net of named tensors")
+        if twice := [name for name in net if _PARALLEL + name in net]:
+            raise PolError(f"{path}: its net has {twice[0]} twice, once with {_PARALLEL} before it")
         bare = {name.removeprefix(_PARALLEL): tensor for name, tensor in net.items()}
         return cls(path, bare, optimizer, scheduler)
 
@@ -65,8 +68,8 @@ class Proof(Protocol):
     def state(self, step: int) -> Stored:
         """Return the state before a step that begins a segment, or the last one."""
 
-    def groups(self, stored: Stored, ahead: int) -> Sequence[Group]:
-        """Return the settings of the optimizer's groups so many steps after a state; none where none are recorded."""
+    def settings(self, stored: Stored) -> Settings:
+        """Return what tells the settings of the optimizer's groups after a state; no groups where none are recorded."""
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step as it is fed to the model; OpeningError if the proof lacks it."""

@@ -1,5 +1,6 @@
 """Read the files of a foreign proof: each is bounded, and what is wrong with it is one line that names it."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 from zipfile import ZIP_STORED, ZipFile
@@ -56,7 +57,8 @@ def lines(path: Path) -> list[str]:
 
 
 def require_file(path: Path, limit: int) -> int:
-    """Return the size of a file; PolError unless it is a regular one of at most `limit` bytes."""
+    """Return the size of a file; PolError unless it is a regular one of at most `limit` bytes, and no link."""
+    refuse_link(path)
     if not path.is_file():
         raise PolError(f"{path}: there is no such file")
     size = path.stat().st_size
@@ -65,21 +67,44 @@ def require_file(path: Path, limit: int) -> int:
     return size
 
 
+def refuse_link(path: Path) -> None:
+    """Raise PolError if a path is a symbolic link: one could lead to files that are no part of the proof."""
+    if path.is_symlink():
+        raise PolError(f"{path}: is a symbolic link; a proof's files lie in its own folder, so copy it there")
+
+
 def told(error: Exception) -> str:
     """Return what an error says, in printable characters: a foreign file may have chosen some of them."""
     return "".join(filter(str.isprintable, str(error) or type(error).__name__))[:200]
 
 
 def _run(members: ZipFile, size: int) -> Any:
-    program = [name for name in members.namelist() if name.endswith(_PROGRAM)]
+    names = _names(members)
+    program = [name for name in names if name.endswith(_PROGRAM)]
     if len(program) != 1:
         raise ValueError(f"{len(program)} pickles in it, not one")
     folder = program[0].removesuffix(_PROGRAM)
     order = f"{folder}/byteorder"
-    if order in members.namelist() and _stored(members, order, len("little")) != b"little":
+    if order in names and _stored(members, order, len("little")) != b"little":
         raise ValueError("its bytes are not in little-endian order")
     machine = Machine(lambda key: _stored(members, f"{folder}/data/{key}", size), _TIMES * size)
     return machine.run(_stored(members, program[0], MAX_PICKLE))
+
+
+def _names(members: ZipFile) -> list[str]:
+    """Return the members' names; ValueError if torch could find others by them, since it reads zip files otherwise.
+
+    It takes names as they are in the file, the first of those that are equal up to case, and a directory of members
+    where the file says, which Python takes from the file's end.
+    """
+    names = [about.filename for about in members.infolist()]
+    if twice := [name for name, times in Counter(map(str.lower, names)).items() if times > 1]:
+        raise ValueError(f"it has two members of the name {twice[0]}, but for case")
+    if names != [about.orig_filename for about in members.infolist()]:
+        raise ValueError("its members have second names")
+    if members.comment or min((about.header_offset for about in members.infolist()), default=0):
+        raise ValueError("it holds something before its members or after them")
+    return names
 
 
 def _stored(members: ZipFile, name: str, limit: int) -> bytes:

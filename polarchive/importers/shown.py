@@ -1,6 +1,6 @@
 """Pass for a training that is in the states of a published proof, one after the other."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from contextlib import suppress
 from typing import Any
 
@@ -17,37 +17,38 @@ from polarchive.training.trainer import State, Trainer
 class Shown:
     """Show a writer the states, settings and data of a proof under the names of a fresh trainer.
 
-    `turn` and `advance` say where in the proof it is. PolError says which file does not fit the trainer.
+    `turn` and `advance` say where in the proof it is, `lacks` what that lacks, also beside what the trainer has.
+    PolError says which file does not fit the trainer.
     """
 
     def __init__(self, proof: Proof, trainer: Trainer) -> None:
         self._proof, self._names = proof, Names.of(trainer)
         self._sample = _sample(proof)
-        self._stored = proof.state(0)
-        anew = not self._stored.optimizer and self._sample
-        self._unkept = _unkept(trainer, self._sample) if anew else {}
+        first = proof.state(0)
+        self._unkept = _unkept(trainer, self._sample) if self._sample and not first.optimizer else {}
+        state, groups = self._names.state(first), proof.settings(first)(0)
+        self._due: Set[str] = state.keys() | self._names.recorded(groups)
+        self.lacks = [*proof.lacks, *self._names.missing(state, groups)]
         self.turn(0)
 
-    @property
-    def lacks(self) -> list[str]:
-        """Return what the proof lacks, also beside what the trainer has."""
-        groups = self._proof.groups(self._stored, 0)
-        return [*self._proof.lacks, *self._names.missing(self._stored, groups)]
-
     def turn(self, step: int) -> None:
-        """Be in the state of a step."""
-        self._stored = self._proof.state(step)
-        self._state = {**self._names.state(self._stored), **(self._unkept if step else {})}
+        """Be in the state of a step; PolError if it lacks what state 0 has, since nobody was told that."""
+        stored = self._proof.state(step)
+        state, self._settings = self._names.state(stored), self._proof.settings(stored)
+        if lost := self._due - state.keys() - self._names.recorded(self._settings(0)):
+            raise PolError(f"{stored.path}: lacks {min(lost)}, which state 0 has")
+        self._state = {**self._names.rest(state), **state, **(self._unkept if step else {})}
         self.advance(0)
 
     def advance(self, ahead: int) -> None:
         """Have the settings of so many steps after the state."""
-        self._hyper = self._names.hyper(self._proof.groups(self._stored, ahead))
+        self._hyper = self._names.hyper(self._settings(ahead))
 
     def data(self, step: int) -> dict[str, Any]:
         """Return what a writer records of a step's data: rows of a dataset, or a batch, of no records if it is lacking.
 
-        No policy accepts a step without records.
+        Policies that bound a step's `records`, as `strict` does, refuse one of none; the weights-only policies of the
+        literature do not look.
         """
         if self._proof.indices is not None:
             return {"rows": self._proof.indices[step]}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from polarchive.errors import PolError
 from polarchive.importers import saved
-from polarchive.importers.proof import ALWAYS, NO_OPTIMIZER, NO_SETTINGS, Batch, Group, Indices, States, Stored
+from polarchive.importers.proof import ALWAYS, NO_OPTIMIZER, NO_SETTINGS, Batch, Indices, Settings, States, Stored
 
 MARK: Final = "dataset.txt"
 MAX_IMAGE: Final = 16 << 20  # bytes
@@ -35,6 +35,7 @@ class Zhang:
     def __init__(self, folder: Path) -> None:
         self.states = States.of(folder, "model_step_")
         self._folder = folder / "dataset"
+        saved.refuse_link(self._folder)
         self._records = [_record(line, folder / MARK) for line in saved.lines(folder / MARK)]
         count, steps = len(self._records), self.states.steps
         if not count or count % steps:
@@ -49,9 +50,9 @@ class Zhang:
         stored = Stored.read(self.states.paths[step])
         return Stored(stored.path, stored.net)
 
-    def groups(self, stored: Stored, ahead: int) -> Sequence[Group]:
-        """Return nothing: no settings are recorded."""
-        return ()
+    def settings(self, stored: Stored) -> Settings:
+        """Return what tells no groups: no settings are recorded."""
+        return lambda ahead: ()
 
     def batch(self, step: int) -> Batch:
         """Return the images of a step, float32 in [0, 1] of shape (batch, 3, height, width), and labels, int64."""

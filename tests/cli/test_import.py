@@ -1,6 +1,8 @@
 """Import published proofs from the command line, and have them judged there: what is said, and what is refused."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,6 +99,25 @@ def test_what_cannot_be_imported_is_one_line(place: Path, tmp_path: Path) -> Non
         done = imported(place, proof, tmp_path / "run", "build_tiny", *more)
         assert done.code == Exit.USAGE and reason in done.err and is_one_line(done.err), done
     assert imported(place, place / "fang", tmp_path, "build_tiny").code == Exit.USAGE
+
+
+def without_a_tensor(state: dict[str, Any]) -> None:
+    del state["net"]["bn.running_mean"]
+
+
+def with_a_huge_number(state: dict[str, Any]) -> None:
+    state["optimizer"]["state"][0]["step"] = 1 << 1500
+
+
+@pytest.mark.parametrize("fault", [without_a_tensor, with_a_huge_number])
+def test_a_later_state_that_does_not_fit_is_one_line(fault: Callable[..., None], place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "jia", tmp_path / "proof")
+    state = torch.load(tmp_path / "proof" / "model_step_5", weights_only=True)
+    fault(state)
+    torch.save(state, tmp_path / "proof" / "model_step_5")
+    done = imported(place, tmp_path / "proof", tmp_path / "run", "build", "--data", f"{CODE}:data")
+    assert done.code == Exit.USAGE and is_one_line(done.err) and "model_step_5: " in done.err, done
+    assert [path.name for path in tmp_path.iterdir()] == ["proof"]
 
 
 def test_help_lists_the_command() -> None:
