@@ -17,6 +17,7 @@ from polarchive.attacks.honest import Honest
 from polarchive.attacks.known import Known, Leak, Rules
 from polarchive.attacks.puppet import Puppet, of_model
 from polarchive.attacks.workload import Workload
+from polarchive.contest.place import claim
 from polarchive.contest.records import digests
 from polarchive.exchange import late
 from polarchive.exchange.stamps import StampClient
@@ -53,7 +54,11 @@ class Arena:
         return self.folder / "victim"
 
     def prepare(self) -> None:
-        """Train the victim, and once more independently, unless that was done; have the victim's proof stamped."""
+        """Train the victim, and once more independently, unless that was done; have the victim's proof stamped.
+
+        PolError if the folder is another contest's, or holds what none has made.
+        """
+        claim(self.folder, self.workload)
         for name, seed in _SEEDS.items():
             made = self.folder / name
             if not (made / "run.pol").exists():

@@ -1,9 +1,11 @@
 """Hold contests on small trainings: who passes whom, what is kept, and what is told."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 import polarchive as pol
 from polarchive.attacks.honest import Honest
@@ -11,8 +13,10 @@ from polarchive.attacks.infinitesimal import Infinitesimal
 from polarchive.contest import picture, table
 from polarchive.contest.arena import Arena
 from polarchive.contest.contest import contest
+from polarchive.contest.place import claim
 from polarchive.contest.protocol import Protocol
 from polarchive.contest.rows import Match
+from polarchive.errors import PolError
 from polarchive.verification import policies
 from tests import tsa
 from tests.attacks.scene import SGD
@@ -95,6 +99,28 @@ def test_the_table_and_the_picture_tell_it(played: tuple[Arena, dict[str, Match]
     for name in ("one", "two"):
         picture.draw(matches, tmp_path / f"{name}.svg")
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes() != b""
+
+
+def test_a_folder_is_one_contests(tmp_path: Path) -> None:
+    claim(tmp_path / "new", SGD)
+    claim(tmp_path / "new", SGD)
+    slower = replace(SGD, optimizer=partial(torch.optim.SGD, lr=1e-3))
+    for other in (
+        replace(SGD, steps=SGD.steps + 1),
+        slower,
+        replace(SGD, records=(SGD.records[0].flip(0), SGD.records[1])),
+    ):
+        with pytest.raises(PolError, match="new: holds a contest on another training"):
+            claim(tmp_path / "new", other)
+
+
+@pytest.mark.parametrize("name", ["victim", "spoofs"])
+def test_what_no_contest_made_is_left_alone(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.txt").write_text("mine")
+    with pytest.raises(PolError, match=f"{name}: is there, and no contest says"):
+        Arena(tmp_path, SGD).prepare()
+    assert (tmp_path / name / "thesis.txt").read_text() == "mine"
 
 
 def test_stamps_decide_where_replay_does_not(tmp_path: Path) -> None:
