@@ -87,7 +87,7 @@ CATALOGUE = {
         policy=asking(of_archive=(*ALONE.of_archive, Indices(RECORDS))),
     ),
     # What the record says was fed, against what was.
-    "fed another batch": Forgery(check="replay", tensor="model/conv1.weight", fed=at(23, of_step(20))),
+    "fed another batch": Forgery(check="replay", tensor="model/bn1.running_mean", fed=at(23, of_step(20))),
     "fed a changed pixel": Forgery(check="replay", tensor="model/conv1.weight", fed=at(23, with_pixel), policy=EXACT),
     # Settings other than recorded.
     "false learning rate": Forgery(check="replay", tensor="model/conv1.weight", hyper=at(23, with_settings(lr=0.2))),

@@ -109,7 +109,7 @@ def _leaf(value: Any, name: str) -> Column:
 def _tensor(value: Any, name: str) -> Tensor:
     if isinstance(value, Tensor):
         return value
-    with suppress(TypeError, ValueError):  # a dtype that torch lacks, an integer beyond 64 bits
+    with suppress(TypeError, ValueError, RuntimeError):  # a dtype that torch lacks, an integer beyond 64 bits
         if isinstance(value, np.ndarray | np.generic):
             return torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
         if isinstance(value, float) or (isinstance(value, list) and isinstance(value[0], float)):

@@ -186,12 +186,12 @@ def test_settings_that_older_versions_did_not_keep_are_the_trainers_and_named(tm
 
 @pytest.mark.parametrize("kept", [True, False, None], ids=lambda kept: {None: "no"}.get(kept, str(kept)))
 def test_what_a_group_keeps_beside_settings_is_the_proofs(kept: bool | None, tmp_path: Path) -> None:
-    published.publish_jia(tmp_path / "proof", torch.optim.AdamW, lr=1e-2)
+    published.publish_jia(tmp_path / "proof", torch.optim.NAdam, lr=1e-2)
     for path in (tmp_path / "proof").glob("model_step_*"):
         state = torch.load(path, weights_only=True)
         state["optimizer"]["param_groups"][0]["decoupled_weight_decay"] = kept
         torch.save(state, path)
-    own = published.trainer(torch.optim.Adam, lr=1e-2)
+    own = published.trainer(torch.optim.NAdam, lr=1e-2)
     lacks = take(opened(tmp_path / "proof"), own, tmp_path / "run", STRANGER, dataset=committed())
     name = "optimizer/#0/decoupled_weight_decay:bool"
     assert (f"no {name}: that of your trainer stands for it" in lacks) == (kept is None)

@@ -167,7 +167,9 @@ def test_kills_at_random_moments_lose_no_step_and_no_stamp(
     chain = StampedChain(nursery, tmp_path / "run", background)
     chain.url = url
     count = 0
-    for _ in range(kills):
+    for number in range(10 * kills):
+        if number >= kills and count:  # a busy machine may stamp nothing in so few short lives
+            break
         life = chain.kill(["training"], chance.randrange(2, 6), chance.random() * 0.1)
         assert life.status == -signal.SIGKILL, life.failure
         stamps, named = check(chain.folder)

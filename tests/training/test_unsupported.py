@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, lr_scheduler
+from torch.optim import SGD, NAdam, lr_scheduler
 
 from polarchive.errors import TrainerError
 from polarchive.training.batches import to_batch
@@ -182,9 +182,9 @@ def test_a_buffer_that_grew_is_named() -> None:
 
 def test_a_group_that_the_trainer_lacks_is_named() -> None:
     model, head = nn.Linear(INPUTS, 4), nn.Linear(4, 3)
-    longer = AdamW([{"params": model.parameters()}, {"params": head.parameters()}])
+    longer = NAdam([{"params": model.parameters()}, {"params": head.parameters()}])
     state = save(model=model, head=head, optimizer=longer)
-    shorter = TorchTrainer(model=model, head=head, optimizer=AdamW(model.parameters()))
+    shorter = TorchTrainer(model=model, head=head, optimizer=NAdam(model.parameters()))
     with pytest.raises(TrainerError, match=r"#1"):
         shorter.load(state)
     with pytest.raises(TrainerError, match=r"optimizer/1/"):
