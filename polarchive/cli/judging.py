@@ -97,7 +97,7 @@ def answered(
 
     PolError if it answers another challenge than the judge's own: whoever chose that may have liked it.
     """
-    from polarchive.cli.working import Answered
+    from polarchive.cli.travelling import Answered
     from polarchive.training.arrays import to_tensors
     from polarchive.verification.plan import Plan
     from polarchive.verification.showing import Sent
@@ -110,7 +110,7 @@ def answered(
         if list(answers.request.segments) != Plan.of(archive, policy, nonce).segments:
             raise PolError(f"{path}: answers for other segments; give --select as for polarc challenge")
         if travels:
-            shown = Answered(plain, archive.header.key)
+            shown = Answered(plain.resolve(), archive.header.key, answers.digest)
             yield shown, shown.state, nonce
         else:
             yield Sent(answers.batch), lambda index: to_tensors(answers.state(index)), nonce

@@ -14,6 +14,7 @@ import click
 from polarchive.cli import judging, loading, signing, trusting, working
 from polarchive.cli.exits import Exit
 from polarchive.cli.judging import ledger_option
+from polarchive.cli.travelling import Named
 from polarchive.format import disk
 from polarchive.format.archive import Archive, open_archive
 from polarchive.trust.demands import Seen
@@ -82,9 +83,10 @@ def _replay(archive: Archive, trust: Trust, as_json: bool, **options: Any) -> in
     share = working.share(options["workers"]) or torch.get_num_threads()
     torch.set_num_threads(options["threads"] or _recorded_threads(archive) or share)
     build = _function(options["trainer"], options)
+    shelf = working.shelf(options["keep"], options["trainer"])
     with (
         _data(archive, policy := _policy(options), **options) as (data, notes),
-        working.executor(options["workers"], options["scheduler"]) as executor,
+        working.executor(options["workers"], options["scheduler"], bool(options["secret"])) as executor,
     ):
         verdict = verify(
             archive,
@@ -93,7 +95,7 @@ def _replay(archive: Archive, trust: Trust, as_json: bool, **options: Any) -> in
             trust=trust,
             device=options["device"],
             executor=executor,
-            shelf=working.shelf(options["keep"], options["trainer"]),
+            shelf=shelf,
             progress=_progress if sys.stderr.isatty() and not as_json else lambda done, total: None,
             **data,
         )
@@ -103,7 +105,7 @@ def _replay(archive: Archive, trust: Trust, as_json: bool, **options: Any) -> in
         if target:
             with disk.replacing(target) as file:
                 file.write(said.encode())
-    click.echo(told if as_json else "\n".join(report.text(verdict)))
+    click.echo(told if as_json else "\n".join([*report.text(verdict), *working.taken(shelf)]))
     return {"accepted": Exit.OK, "rejected": Exit.REJECTED, "inconclusive": Exit.INCONCLUSIVE}[verdict.result]
 
 
@@ -150,7 +152,7 @@ def _travels(options: dict[str, Any]) -> bool:
 
 def _function(reference: str, options: dict[str, Any]) -> Callable[..., Any]:
     """Return the judge's function of this name, in a form that travels if workers are to call it."""
-    return working.Named.of(reference) if _travels(options) else loading.function(reference)
+    return Named.of(reference) if _travels(options) else loading.function(reference)
 
 
 def _shown(where: str, options: dict[str, Any]) -> Callable[..., Any]:

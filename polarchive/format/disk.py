@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO
 
 from polarchive.format.tensors import Buffer
@@ -24,9 +25,12 @@ class Raw(io.FileIO):
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that takes the place of `path` when the block ends well, and vanishes otherwise."""
-    temporary = path.with_name(path.name + ".tmp")
+def replacing(path: Path, shared: bool = False) -> Iterator[BinaryIO]:
+    """Open a temporary file that takes the place of `path` when the block ends well, and vanishes otherwise.
+
+    What is `shared` may be written by several at once, each to a temporary file of its own.
+    """
+    temporary = path.with_name(f"{path.name}.{token_hex(8)}.tmp" if shared else f"{path.name}.tmp")
     try:
         with io.BufferedWriter(Raw(temporary, "wb")) as file:
             yield file

@@ -14,6 +14,7 @@ from polarchive.errors import FormatError, PolError, Reason, SignatureError
 from polarchive.format import disk
 from polarchive.format.note import VerifierKey
 from polarchive.trust import pkcs8
+from polarchive.trust.access import require_private
 
 SECRET_SIZE: Final = 32
 PASSPHRASE: Final = "POLARC_PASSPHRASE"
@@ -121,9 +122,7 @@ def _write_new(path: Path, data: bytes, mode: int, undo: ExitStack) -> None:
 
 def _read_private(path: Path) -> bytes:
     with path.open("rb") as file:
-        about = os.fstat(file.fileno())
-        if about.st_uid == os.getuid() and about.st_mode & 0o077:  # a mounted secret has another owner, and its reasons
-            raise PolError(f"{path}: others have access to this private key; take it from them: chmod 600 {path}")
+        require_private(path, os.fstat(file.fileno()))
         return file.read()
 
 

@@ -3,7 +3,7 @@
 import threading
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pickle import dumps, loads
 from secrets import token_bytes
 from typing import Final
@@ -12,7 +12,7 @@ from polarchive.errors import PolError
 from polarchive.format.archive import Archive, open_archive
 from polarchive.format.note import VerifierKey
 from polarchive.verification import showing
-from polarchive.verification.case import Build, Case, States, built
+from polarchive.verification.case import Build, Case, States
 from polarchive.verification.numerics import Numerics, usual
 from polarchive.verification.residual import Way
 from polarchive.verification.showing import Batches
@@ -33,7 +33,8 @@ class Given:
 class Site:
     """Say what a worker needs to replay as its sender would: where the archive is, the judge's code, the settings.
 
-    `name` is unique to a verification, `head` what the archive's last note says.
+    `name` is unique to a verification, `head` what the archive's last note says. With `given` goes the run's secret, so
+    what carries it must be closed to others.
     """
 
     name: bytes
@@ -73,7 +74,7 @@ class Desk:
     def perform(self, task: Task) -> Done:
         """Do a task; a trainer that comes from the segment before is built anew: undeclared state is not carried on."""
         if self.at == task.index:
-            self.case = replace(self.case, trainer=built(self.case.build, self.case.archive.header.initial.seed or 0))
+            self.case = self.case.anew()
         self.at = task.index + task.in_a_row
         return perform(self.case, self.way, task)
 

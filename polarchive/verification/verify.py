@@ -58,9 +58,9 @@ def verify(
     name `earlier` ones in the verdict. `trust` says whose stamps count, which witnesses, and what is demanded of them;
     it does not ask again who signed. `progress` is told the segments done and in all. Workers of an `executor` (`Pool`,
     or any of concurrent.futures and Dask) replay to the same verdict; they must find the archive under its path, and
-    import what is given here. `device` may then name several, as `cuda:0,cuda:1`. What a `shelf` keeps of an earlier
-    attempt is not replayed again. Raises FormatError if the archive turns out broken, PolError if workers are lost, and
-    what the judge's own code raises.
+    import what is given here; the secret travels to them, and code that changes meanwhile is theirs to reload. `device`
+    may then name several, as `cuda:0,cuda:1`. What a `shelf` keeps of an earlier attempt is not replayed again. Raises
+    FormatError if the archive turns out broken, PolError if workers are lost, and what the judge's own code raises.
     """
     (verdict,) = verify_all(archive, build, batches, policies=[policy or Policy()], **settings)
     return verdict

@@ -1,7 +1,15 @@
 """Spread replays over the workers of any executor."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, field
 from pickle import dumps
 from typing import Final
@@ -23,7 +31,7 @@ class Elsewhere:
     running: dict[Future[Done], int] = field(default_factory=dict)
 
     def __call__(self, tasks: Sequence[Task]) -> Iterator[Done]:
-        """Yield what comes of each task as it comes; PolError if the executor has lost its workers."""
+        """Yield what comes of each task as it comes; PolError if the executor or its workers are lost."""
         unfinished, begun = set(range(len(tasks))), 0
         try:
             while unfinished:
@@ -35,6 +43,8 @@ class Elsewhere:
                     yield future.result()
         except BrokenExecutor as error:
             raise PolError(f"a worker was lost, and its executor with it: {error}") from error
+        except CancelledError as error:
+            raise PolError("the executor cancelled what is left to replay: it was shut down or is lost") from error
 
     def __enter__(self) -> "Elsewhere":
         if isinstance(self.executor, Pool | ProcessPoolExecutor):

@@ -69,6 +69,12 @@ def two(tmp_path: Path) -> Two:
     two = Two(tmp_path)
     for name in ("alice", "bob", "eve"):
         assert polarc("keygen", f"{name}.example", "-o", two / name).code == Exit.OK
+    record(two)
+    return two
+
+
+def record(two: Two) -> None:
+    """Record a run under a run id and a secret of its own, and seal it."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     trainer = CODE.build(None, "cpu")
@@ -78,7 +84,6 @@ def two(tmp_path: Path) -> Two:
             log.record(CODE.batches(step))
             trainer.step([CODE.batches(step)])
     assert polarc("pack", two / "run", "-o", two / "run.pol").code == Exit.OK
-    return two
 
 
 # By files.

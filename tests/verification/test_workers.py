@@ -1,13 +1,15 @@
 """Spread replays over workers: the verdict is the same, and a worker that is lost costs only another try."""
 
+import copyreg
 import itertools
 import math
 import os
 import pickle
 import random
+import shutil
 import signal
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,11 +20,12 @@ import torch
 
 import polarchive as pol
 from polarchive.errors import FormatError, PolError, Reason
+from polarchive.format import disk
 from polarchive.verification import policies
 from polarchive.verification.drift import Drift
 from polarchive.verification.pool import Pool
 from polarchive.verification.residual import Residual, Way
-from polarchive.verification.shelf import Shelf
+from polarchive.verification.shelf import Kept, Shelf
 from polarchive.verification.site import Given, leave, sites, work
 from polarchive.verification.tasks import Task, ordered
 from polarchive.verification.verdict import Verdict
@@ -165,6 +168,64 @@ def test_damaged_file_is_named(content: bytes, noisy: Path, tmp_path: Path) -> N
         judged(noisy, None, shelf=shelf)
 
 
+def test_damaged_bits_are_seen_or_mean_nothing(noisy: Path, tmp_path: Path) -> None:
+    judged(noisy, None, shelf=Shelf(tmp_path, b"code"))
+    (path,) = tmp_path.glob("*/3-1-0.safetensors")
+    whole, seen = path.read_bytes(), 0
+    expected = repr(judged(noisy, None, shelf=Shelf(tmp_path, b"code")))
+    for bit in random.Random(0).sample(range(8 * len(whole)), 40):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            assert repr(judged(noisy, None, shelf=Shelf(tmp_path, b"code"))) == expected
+        except PolError as error:
+            seen += "damaged" in str(error)
+    assert seen >= 30
+
+
+@pytest.mark.parametrize("other", ["3-1-2", "4-1-0", "2-2-0"])
+def test_what_is_kept_of_one_replay_is_not_taken_for_another(other: str, noisy: Path, tmp_path: Path) -> None:
+    judged(noisy, None, shelf=Shelf(tmp_path, b"code"))
+    (path,) = tmp_path.glob("*/3-1-0.safetensors")
+    shutil.copy(path, path.with_name(f"{other}.safetensors"))
+    shelf = Shelf(tmp_path, b"code")
+    with pytest.raises(PolError, match=rf"{other}\.safetensors: damaged"):
+        list(Kept(lambda tasks: iter(()), path.parent, shelf.taken)([Task(*map(int, other.split("-")))]))
+
+
+@pytest.mark.parametrize("place", ["kept", "kept/*"])
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777], ids=oct)
+def test_folder_that_others_can_write_to_is_refused(mode: int, place: str, noisy: Path, tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "kept", b"code")
+    judged(noisy, None, shelf=shelf)
+    (folder,) = tmp_path.glob(place)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(mode)
+    with pytest.raises(PolError, match=rf"{folder}: others can write there.*chmod go-w {folder}"):
+        judged(noisy, None, shelf=shelf)
+
+
+def test_folder_of_somebody_else_is_refused(noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(PolError, match=f"{tmp_path}: belongs to somebody else"):
+        judged(noisy, None, shelf=Shelf(tmp_path, b"code"))
+
+
+def test_two_verifications_may_share_a_folder(noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the one has written and not yet named, the other may write and name meanwhile."""
+    rename = disk.rename
+
+    def late(old: Path, new: Path) -> None:
+        monkeypatch.setattr(disk, "rename", rename)
+        judged(noisy, None, shelf=Shelf(tmp_path, b"code"))
+        rename(old, new)
+
+    monkeypatch.setattr(disk, "rename", late)
+    assert repr(judged(noisy, None, shelf=Shelf(tmp_path, b"code"))) == repr(judged(noisy, None))
+    assert {path.suffix for path in tmp_path.glob("*/*")} == {".safetensors"}
+
+
 # Lost workers.
 
 
@@ -206,6 +267,21 @@ def test_segment_that_kills_every_worker_ends_in_an_error(noisy: Path) -> None:
         judged(noisy, executor, build_dying_always)
 
 
+class Cancelling(ThreadPoolExecutor):
+    """Cancels what it is given, as a cluster does that loses its scheduler."""
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        future: Future[Any] = Future()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+
+def test_executor_that_cancels_is_told_in_one_line(noisy: Path) -> None:
+    with Cancelling(1) as executor, pytest.raises(PolError, match="executor cancelled what is left"):
+        judged(noisy, executor)
+
+
 @pytest.mark.slow
 def test_executor_that_breaks_is_told_in_one_line(noisy: Path) -> None:
     with (
@@ -245,6 +321,8 @@ def test_error_of_the_judges_code_arrives_with_its_frames(noisy: Path, pool: Exe
 def test_error_that_cannot_travel_arrives_in_words(noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pol.open(noisy, trusted=None) as archive:
         (site,) = sites(archive, Given(build_raising, SHORT.batches, bytes(32), None), ["cpu"])
+    for kind in (Peculiar, RuntimeError):  # which Dask, where a test before has imported it, makes fit to travel
+        monkeypatch.delitem(copyreg.dispatch_table, kind, raising=False)
     monkeypatch.setenv(MARK, "")
     with pytest.raises(RuntimeError, match="Peculiar: 1 and 2") as caught:
         work(site, Task(0))
