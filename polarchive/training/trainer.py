@@ -38,13 +38,21 @@ class Trainer(Protocol):
         """Make one update from its batches (one, or several when gradients accumulate)."""
 
 
+def require_trainer(given: object, what: str = "this") -> None:
+    """Raise TypeError, which says how to make one, unless `given` is a trainer."""
+    if not all(callable(getattr(given, name, None)) for name in ("save", "load", "hyper", "impose")):
+        kind = type(given).__name__
+        raise TypeError(f"{what} is no trainer but a {kind}: wrap it, pol.TorchTrainer(model=model, optimizer=optimizer)")
+
+
 class TorchTrainer:
     """Hold modules, optimizers, and whatever else has a state dict, under the names they are given by.
 
     `TorchTrainer(model=model, optimizer=optimizer)` is all that recording needs; a judge gives `step` too, the loop
-    body over one update's batches, and perhaps `schedule`, the hyper-parameters that a given step should have. State
-    is parameters, buffers (non-persistent ones too), optimizer state by parameter, and the values of other parts.
-    TypeError, naming the tensor, if something cannot be recorded.
+    body over one update's batches, and perhaps `schedule`, the hyper-parameters that a given step should have. Batches
+    are taken one after the other, for each is seeded when it is taken. State is parameters, buffers (non-persistent
+    ones too), optimizer state by parameter, and the values of other parts. TypeError, naming the tensor, if something
+    cannot be recorded.
     """
 
     def __init__(
