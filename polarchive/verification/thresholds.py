@@ -34,6 +34,9 @@ FLOOR: Final = 0.05
 UNIT: Final = " times its update"
 _OF_OPTIMIZER: Final = 2  # separators in OPTIMIZER/PARAMETER/KEY, at least
 _HIDDEN_FLOOR: Final = 1e-6
+_SECOND: Final = "exp_avg_sq"
+_FAINT: Final = 1e-10  # of all second moments: gradients of a hundred-thousandth, which are rounding
+_ALIKE: Final = 4.0  # times an update that two walks of rounding end apart, at most
 Threshold: TypeAlias = Callable[[Evidence], Iterator[Measured]]
 
 
@@ -90,6 +93,10 @@ class Relative:
     next to no such floor: a zeroed second moment is small, and makes the next step huge. A tensor that the replay does
     not move at all (a frozen one) has no noise either, and must be equal. No update counts for more than the tensor it
     ends in: far away and back again would otherwise be a licence to end anywhere.
+
+    Adam makes full steps of the rounding noise in a gradient that is truly zero (that of a bias right before batch
+    norm). Of such a tensor, by the second moments that the judge's own replay ends with, an error as long as its
+    updates is neither true nor false but unknown.
     """
 
     alpha: float = 0.1
@@ -99,7 +106,8 @@ class Relative:
         """Yield each tensor's error, as a fraction of its update."""
         updates = {name: min(each.claimed, each.replayed) for name, each in evidence.distances.items()}
         for name, error in _shares(evidence.distances, updates, self.floor).items():
-            yield Measured(name, error, self.alpha, UNIT)
+            unknown = _rounding(name) if self.alpha < error <= _ALIKE and name in _faint(evidence.distances) else None
+            yield Measured(name, error, self.alpha, UNIT, unknown)
 
 
 def shares(distances: Mapping[str, Distance]) -> dict[str, float]:
@@ -135,6 +143,22 @@ def _pooled(distances: Mapping[str, Distance]) -> dict[str, float]:
         norms[kind(name)] = math.hypot(norms[kind(name)], min(distance.replayed, distance.size))
         counts[kind(name)] += distance.count
     return {name: norm / math.sqrt(max(counts[name], 1)) for name, norm in norms.items()}
+
+
+def _faint(distances: Mapping[str, Distance]) -> set[str]:
+    """Return weights, and what Adam keeps of them, of which the replay's gradients are nothing beside the others'."""
+    end = SEPARATOR + _SECOND
+    seconds = {name.removesuffix(end): each for name, each in distances.items() if name.endswith(end)}
+    squares, count = sum(each.size**2 for each in seconds.values()), sum(each.count for each in seconds.values())
+    usual = math.sqrt(squares / max(count, 1))
+    faint = {stem for stem, each in seconds.items() if each.size / math.sqrt(max(each.count, 1)) < _FAINT * usual}
+    return {name for stem in faint for name in distances if name.rpartition(SEPARATOR)[0] == stem} | {
+        stem.partition(SEPARATOR)[2] for stem in faint
+    }
+
+
+def _rounding(name: str) -> str:
+    return f"{name} has next to no gradient: its update is rounding, which no other machine repeats"
 
 
 def _exact(distance: Distance, error: float) -> float:

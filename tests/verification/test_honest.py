@@ -4,9 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
 
 import polarchive as pol
-from tests.workloads import CONVNET, RESNET, TRANSFORMER, WARM_RESNET, Workload, threads
+from tests.workloads import CONVNET, RESNET, TRANSFORMER, WARM_RESNET, Batch, Workload, descend, threads, trainer_of
 
 EXACT = pol.Policy(threshold=pol.Fixed(0.0))
 
@@ -47,6 +50,29 @@ def test_other_thread_count_is_refused_where_exactness_is_asked(tmp_path: Path) 
         verdict = TRANSFORMER.judge(tmp_path / "run", policy=EXACT)
     assert verdict.result == "rejected"
     assert {finding.check for finding in verdict.reasons} == {"replay"}
+
+
+def build_with_an_idle_bias(header: object, device: str) -> pol.TorchTrainer:
+    """Build a network whose batch norm takes away what the bias before it adds: its gradient is rounding alone."""
+    model = nn.Sequential(nn.Linear(20, 256), nn.ReLU(), nn.Linear(256, 256), nn.BatchNorm1d(256), nn.Linear(256, 5))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    return trainer_of(model, optimizer, lambda batch: descend(optimizer, F.cross_entropy(model(batch[0]), batch[1])))
+
+
+def squares(step: int) -> Batch:
+    drawn = torch.randn(256, 20, generator=torch.Generator().manual_seed(step))
+    return drawn, (drawn[:, :5] ** 2).argmax(1)
+
+
+def test_a_bias_without_a_gradient_leaves_open_what_adam_makes_of_its_rounding(tmp_path: Path) -> None:
+    workload = Workload(build_with_an_idle_bias, squares, every=5, steps=20)
+    with threads(2):
+        workload.record(tmp_path / "run")
+    with threads(1):
+        verdict = workload.judge(tmp_path / "run")
+    assert verdict.result == "inconclusive" and {finding.check for finding in verdict.reasons} == {"replay"}
+    said = {finding.message.partition(":")[0] for finding in verdict.reasons}
+    assert "model/2.bias has next to no gradient" in said and all("2.bias" in each for each in said)
 
 
 def test_other_dropout_mask_is_no_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

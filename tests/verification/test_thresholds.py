@@ -218,3 +218,28 @@ def test_no_tolerance_applies_to_counters(opened: Tensor, claimed: Tensor, repla
     assert (finding.outcome, finding.tensor) == (Outcome.FAILED, "model/count")
     (finding,) = counters(evidence(count=(opened, replayed, replayed)))
     assert finding.outcome is Outcome.PASSED
+
+
+KEPT = "optimizer/model/{}/exp_avg_sq"
+
+
+@pytest.mark.parametrize(
+    ("second", "claimed", "outcome"),
+    [
+        pytest.param(1e-12, -1.0, "unknown", id="no gradient"),
+        pytest.param(1e-9, -1.0, "false", id="a small gradient"),
+        pytest.param(1e-12, -9.0, "false", id="further than rounding goes"),
+        pytest.param(1e-12, 1.0, "true", id="equal"),
+    ],
+)
+def test_what_adam_makes_of_a_gradient_that_is_rounding_is_unknown(second: float, claimed: float, outcome: str) -> None:
+    """By the second moments that the replay ended with, whatever is claimed of them."""
+    tensors = {
+        "model/w": moved(1.0, 1.0),
+        "model/b": moved(1.0, claimed),
+        KEPT.format("w"): (torch.zeros(4), torch.ones(4), torch.ones(4)),
+        KEPT.format("b"): (torch.zeros(4), torch.full((4,), 1e-2), torch.full((4,), second)),
+    }
+    found = pol.Relative()(Evidence(0, 0, 1, {name: compare(*each) for name, each in tensors.items()}))
+    (bias,) = (each for each in found if each.tensor == "model/b")
+    assert ("true" if bias.within else "false" if bias.unknown is None else "unknown") == outcome
