@@ -13,6 +13,8 @@ from polarchive.errors import PolError
 
 if TYPE_CHECKING:
     from polarchive.attacks.attack import Attack
+    from polarchive.attacks.workload import Workload
+    from polarchive.training.trainer import State
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -62,6 +64,7 @@ def command(
     training = loading.function(workload)()
     with open_archive(victim, trusted=None) as archive:
         weights = of_model(to_tensors(archive.state(-1)))
+        _require_place(training, weights, workload)
         rules = Rules(0.008 * Reference.of([archive]).mean if delta is None else delta)
     leak = Leak(victim, partial(kept, leaked)) if leaked else None
     spent = forge(attack, Known(weights, training, rules, seed, leak), folder, signing.signer(key))
@@ -70,6 +73,19 @@ def command(
     told = f"{name}: {output}, in {spent.seconds:.1f} s; its run, secret and batches are in {folder}"
     click.echo(json.dumps(facts) if as_json else told)
     return Exit.OK
+
+
+def _require_place(training: "Workload", weights: "State", workload: str) -> None:
+    """Raise PolError, naming the first tensor, if the victim's model is not the one that the workload trains."""
+    from polarchive.attacks.puppet import Puppet, of_model
+
+    own = of_model(Puppet(training).save())
+    for name, tensor in sorted(weights.items()):
+        if name not in own or own[name].shape != tensor.shape:
+            shape = tuple(tensor.shape)
+            raise PolError(f"{workload}: its model has no place for {name} {shape}, in which the victim ends")
+    if lacking := sorted(own.keys() - weights.keys()):
+        raise PolError(f"{workload}: its model has {lacking[0]}, which the victim lacks")
 
 
 def _attack(name: str) -> "Attack":

@@ -72,6 +72,11 @@ class Archive:
         """Return the stamps and cosignatures beside the heads; whether to believe them is the judge's matter."""
         return self._attached
 
+    def require_signer(self, trusted: Iterable[VerifierKey]) -> None:
+        """Raise SignatureError unless a trusted key signed the run."""
+        if self.header.key not in list(trusted):
+            raise SignatureError(Reason.KEY, self.path.name, f"signed by {self.header.key}, which is not a trusted key")
+
     def root(self, index: int) -> bytes:
         """Return the committed root of state `index`."""
         return self.segments[index - 1].root if index else self.header.root
@@ -188,9 +193,12 @@ def open_archive(path: str | Path, *, trusted: Iterable[VerifierKey] | None) -> 
     """
     path = Path(path)
     archive = _open_run(path) if path.is_dir() else _open_sealed(path)
-    if trusted is not None and archive.header.key not in list(trusted):
+    try:
+        if trusted is not None:
+            archive.require_signer(trusted)
+    except BaseException:
         archive.close()
-        raise SignatureError(Reason.KEY, path.name, f"signed by {archive.header.key}, which is not a trusted key")
+        raise
     return archive
 
 

@@ -165,11 +165,11 @@ def _read(blob: Blob, grammar: Grammar) -> Container:
 
 
 def _read_index(blob: Blob, grammar: Grammar) -> tuple[tuple[Listed, ...], bytes]:
-    start = max(0, blob.size - (1 << 12))
+    tail = bytes(blob.read(max(0, blob.size - (1 << 12))))
     try:
-        offset, size = layout.last_member(bytes(blob.read(start)), INDEX)
+        offset, size = layout.last_member(tail, INDEX)
     except ValueError as error:
-        raise FormatError(Reason.ZIP, blob.place, f"not a polarchive container: {error}") from None
+        raise FormatError(Reason.ZIP, blob.place, _what_it_is(blob, tail, str(error))) from None
     head = len(layout.local_header(Listed(INDEX, size, 0, b""), offset))
     data = bytes(blob.slice(min(offset + head, 1 << 63), size, INDEX).bounded(MAX_INDEX))
     value = decode(data, MAX_INDEX, INDEX)
@@ -178,6 +178,15 @@ def _read_index(blob: Blob, grammar: Grammar) -> tuple[tuple[Listed, ...], bytes
     members = f.read(_index, value["members"], INDEX)
     _check_names(members, grammar)
     return (*members, Listed(INDEX, size, zlib.crc32(data), sha256(data).digest())), data
+
+
+def _what_it_is(blob: Blob, tail: bytes, why: str) -> str:
+    """Return what a file is that does not end as a container does."""
+    if not blob.size:
+        return "the file is empty"
+    if layout.is_cut(bytes(blob.read(0, min(4, blob.size))), tail):
+        return "the file is truncated: it begins as a container does, and ends too early"
+    return f"not a polarchive container: {why}"
 
 
 def _check_names(members: tuple[Listed, ...], grammar: Grammar) -> None:

@@ -59,6 +59,12 @@ def directory(members: Iterable[Listed]) -> bytes:
     return bytes(records) + b"PK\x06\x06" + end + b"PK\x06\x07" + locator + b"PK\x05\x06" + last
 
 
+def is_cut(start: bytes, tail: bytes) -> bool:
+    """Tell whether a file that begins and ends like this begins as a container does and lacks its end."""
+    end = tail.rfind(b"PK\x05\x06")
+    return start.startswith(b"PK\x03\x04") and not 0 <= end <= len(tail) - 22
+
+
 def last_member(tail: bytes, name: str) -> tuple[int, int]:
     """Return where the local header of the last member lies and how large its data is, if that member is `name`.
 

@@ -38,11 +38,11 @@ class Trainer(Protocol):
         """Make one update from its batches (one, or several when gradients accumulate)."""
 
 
-def require_trainer(given: object, what: str = "this") -> None:
+def require_trainer(given: object, what: str) -> None:
     """Raise TypeError, which says how to make one, unless `given` is a trainer."""
     if not all(callable(getattr(given, name, None)) for name in ("save", "load", "hyper", "impose")):
-        kind = type(given).__name__
-        raise TypeError(f"{what} is no trainer but a {kind}: wrap it, pol.TorchTrainer(model=model, optimizer=optimizer)")
+        wrap = "wrap it: pol.TorchTrainer(model=model, optimizer=optimizer)"
+        raise TypeError(f"{what} is a {type(given).__name__}, which is no trainer; {wrap}")
 
 
 class TorchTrainer:

@@ -27,7 +27,7 @@ from polarchive.training.arrays import to_tensors
 from polarchive.training.batches import to_batch
 from polarchive.training.seeds import Seeds
 from polarchive.training.staging import Staging
-from polarchive.training.trainer import Trainer
+from polarchive.training.trainer import Trainer, require_trainer
 
 
 class Writer:
@@ -66,6 +66,7 @@ class Writer:
     ) -> None:
         if every < 1 or accumulate < 1 or store < 1:
             raise ValueError("every, accumulate and store are at least 1")
+        require_trainer(trainer, "what is to be recorded")
         self._folder, self._trainer, self._every, self._accumulate = Path(folder), trainer, every, accumulate
         self._initial = Initial("unexplained") if seed is None else Initial("seeded", seed=seed)
         self._wanted = Wanted(Path(folder), signer.key, every, accumulate, salted, store, dataset, run, stamps)

@@ -121,6 +121,9 @@ def _write_new(path: Path, data: bytes, mode: int, undo: ExitStack) -> None:
 
 
 def _read_private(path: Path) -> bytes:
+    if path.name.endswith((".pub", ".pub.pem")):
+        name = path.name.removesuffix(".pem").removesuffix(".pub")
+        raise PolError(f"{path}: the public key, which signs nothing; give the private one, {path.with_name(name)}.key")
     with path.open("rb") as file:
         require_private(path, os.fstat(file.fileno()))
         return file.read()

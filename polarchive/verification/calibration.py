@@ -111,7 +111,8 @@ def fit(noises: Sequence[Noise], tau: float, margin: float) -> tuple[Limits, ...
 def require_enough(segments: int, steps: int, tau: float) -> None:
     """Raise PolError if there are fewer segments than limits at this rate take."""
     if segments < _needed(tau):
-        raise PolError(f"τ = {tau:g} needs {_needed(tau)} segments of {steps} steps, and there are {segments}")
+        lack = f"τ = {tau:g} needs {_needed(tau)} segments of {steps} steps, and there are {segments}"
+        raise PolError(f"{lack}; lower --tau, raise --sample, or record more or shorter segments")
 
 
 def spreads(measured: Measurement) -> tuple[Spread, ...]:

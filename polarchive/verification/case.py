@@ -11,7 +11,7 @@ from torch import Tensor
 from polarchive.format.archive import Archive
 from polarchive.format.entry import Header
 from polarchive.training import seeds
-from polarchive.training.trainer import State, Trainer
+from polarchive.training.trainer import State, Trainer, require_trainer
 from polarchive.verification.showing import Showing
 
 Build: TypeAlias = Callable[[Header, str], Trainer]
@@ -58,7 +58,9 @@ class Case:
 
 
 def built(build: Callable[[], Trainer], seed: int) -> Trainer:
-    """Return a trainer that is built under a seed, as the prover built."""
+    """Return a trainer that is built under a seed, as the prover built; TypeError if the judge built something else."""
     seeds.apply(seed)
     torch.manual_seed(seed)  # the way the prover seeded, which covers devices not yet in use
-    return build()
+    trainer = build()
+    require_trainer(trainer, "what the judge's build returned")
+    return trainer

@@ -8,6 +8,7 @@ from polarchive.format.log import Step
 from polarchive.training import seeds
 from polarchive.verification import showing
 from polarchive.verification.case import Case
+from polarchive.verification.showing import Own
 
 
 def steps(case: Case, index: int) -> Iterator[int]:
@@ -47,9 +48,9 @@ class _Feed:
 
     def __iter__(self) -> Iterator[Any]:
         archive, step = self._case.archive, self._step
-        shown = self._case.showing.show(archive, step, self._epoch)
+        shown, own = self._case.showing.show(archive, step, self._epoch), isinstance(self._case.showing, Own)
         for micro, ((batch, opening), row) in enumerate(zip(shown, step.batches, strict=True)):
-            showing.check(archive, opening, row)
+            showing.check(archive, opening, row, own)
             seeds.apply(seeds.derive(archive.header.run, step.step, micro))
             self.done = micro + 1 == archive.header.micro
             yield batch

@@ -56,11 +56,12 @@ def load(path: str | Path) -> Policy:
     if "in_a_row" in top.values:
         found = replace(found, in_a_row=top.count("in_a_row", 0))
     if "threshold" in top.values:
-        found = replace(found, threshold=_threshold(top.table("threshold")))
+        found = replace(found, threshold=_threshold(top.table("threshold"), found.threshold))
     if "joint" in top.values:
-        found = replace(found, of_whole=(_joint(top.table("joint")),))
+        found = replace(found, of_whole=(_joint(top.table("joint"), _own(found.of_whole, Joint())),))
     if "schedule" in top.values:
-        found = replace(found, of_case=_instead(found.of_case, _schedule(top.table("schedule"))))
+        schedule = _schedule(top.table("schedule"), _own(found.of_case, Schedule()))
+        found = replace(found, of_case=_instead(found.of_case, schedule))
     if "epoch" in top.values:
         found = replace(found, of_archive=_instead(found.of_archive, Indices(top.count("epoch", 0))))
     if top.get("adam", bool, False, "true or false"):
@@ -78,25 +79,36 @@ def _selection(top: Table) -> Selection:
         raise top.error("select", f"= {error}") from None
 
 
-def _threshold(table: Table) -> Threshold:
-    kind = table.get("kind", str, "", "a string")
+def _threshold(table: Table, before: Any) -> Threshold:
+    """Return a threshold of the kind that the table names; without one, that of before with what is changed in it."""
+    own = next(name for name, (make, _) in _THRESHOLDS.items() if make is type(before))
+    kind = table.get("kind", str, own, "a string")
     if kind not in _THRESHOLDS:
         raise table.error("kind", f"is none of {', '.join(_THRESHOLDS)}")
     make, keys = _THRESHOLDS[kind]
     table.only("kind", *keys)
-    return make(**{key: _number(table, key) for key in keys if key in table.values})
+    given = {key: _number(table, key) for key in keys if key in table.values}
+    try:
+        return make(**given) if "kind" in table.values else replace(before, **given)
+    except TypeError:
+        raise table.error("kind", f"= {kind} takes {' and '.join(keys)}") from None
 
 
-def _joint(table: Table) -> Joint:
+def _own(checks: tuple[Any, ...], usual: T) -> T:
+    """Return what a policy has of a kind of check, which a table changes in part; the usual one if it has none."""
+    return next((check for check in checks if isinstance(check, type(usual))), usual)
+
+
+def _joint(table: Table, before: Joint) -> Joint:
     table.only("toward", "total", "kept")
-    return replace(Joint(), **{key: _number(table, key) for key in table.values})
+    return replace(before, **{key: _number(table, key) for key in table.values})
 
 
-def _schedule(table: Table) -> Schedule:
+def _schedule(table: Table, before: Schedule) -> Schedule:
     table.only(*(field.name for field in fields(Schedule)))
     whole = ("records", "steps")
     bounds: dict[str, Any] = {key: table.count(key, 0) if key in whole else _number(table, key) for key in table.values}
-    return Schedule(**bounds)
+    return replace(before, **bounds)
 
 
 def _instead(checks: tuple[T, ...], new: T) -> tuple[T, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from polarchive.format.log import Step
 from polarchive.training.batches import from_batch, to_batch
 
 Shown = tuple[Any, Opening]
+_ASK: Final = "is the secret this run's, and does `batches` return the batch of that step?"
 
 
 class Showing(Protocol):
@@ -87,7 +88,12 @@ class Sent:
 
 
 def of(archive: Archive, batches: Batches, secret: bytes | None) -> Showing:
-    """Return what shows the batches; PolError if they are salted and there is no secret to open them with."""
+    """Return what shows the batches; PolError if they are salted and there is no secret to open them with.
+
+    TypeError if the secret is not bytes.
+    """
+    if secret is not None and not isinstance(secret, bytes):
+        raise TypeError(f"the secret is given as a {type(secret).__name__}; give pol.read_secret(path)")
     if not callable(batches):
         return batches
     if archive.header.commitment.salted and secret is None:
@@ -99,11 +105,17 @@ class Unfit(OpeningError):
     """Report a batch that was committed, and that the header's schema excludes."""
 
 
-def check(archive: Archive, opening: Opening, row: BatchRow) -> None:
-    """Raise OpeningError unless an opening is that of the batch that `row` commits to; Unfit if that fits no schema."""
+def check(archive: Archive, opening: Opening, row: BatchRow, own: bool = False) -> None:
+    """Raise OpeningError unless an opening is that of the batch that `row` commits to; Unfit if that fits no schema.
+
+    Of a batch that is the judge's `own`, the error asks what the judge may have got wrong.
+    """
     if not archive.header.commitment.salted and opening.salts.strip(b"\0"):
         raise OpeningError("salts were shown for a batch that has none")
-    opening.check(row)
+    try:
+        opening.check(row)
+    except OpeningError as error:
+        raise (OpeningError(f"{error}; {_ASK}") if own else error) from None
     try:
         archive.header.schema.check(opening.batch)
     except OpeningError as error:

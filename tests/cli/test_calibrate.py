@@ -65,7 +65,7 @@ def test_help_lists_the_command() -> None:
     [
         (("--vary", "tf32"), Exit.USAGE, "tf32 cannot be varied on cpu"),
         (("--sample", 1), Exit.USAGE, "τ = 0.5 needs 2 segments of 2 steps, and there are 1"),
-        (("--tau", 0.95), Exit.USAGE, "τ = 0.95 needs 38 segments of 2 steps, and there are 2"),
+        (("--tau", 0.95), Exit.USAGE, "there are 2; lower --tau, raise --sample, or"),
         (("--runs", JUDGE, "--runs", JUDGE), Exit.BROKEN, "zip"),
     ],
 )

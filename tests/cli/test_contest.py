@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import polarchive as pol
-from tests.cli.test_cli import Ended, polarc
+from tests.cli.test_cli import Ended, is_one_line, polarc
 
 TRAINING = f"{Path(__file__).with_name('training.py')}:small"
 
@@ -56,6 +56,17 @@ def test_a_spoof_is_made_to_keep(attack: str, contest: Path, tmp_path: Path) -> 
     assert page.startswith("<!doctype html>") and "rejected" in page.lower()
     ended = polarc("attack", attack, *asked, "-o", tmp_path / "spoof.pol")
     assert ended.code == 2 and "exists already" in ended.err
+
+
+def test_a_victim_of_another_model_is_refused_and_leaves_nothing(contest: Path, tmp_path: Path) -> None:
+    if not (contest / "all").exists():
+        held(contest)
+    assert polarc("keygen", "thief.example", "-o", tmp_path / "thief").code == 0
+    files = ["--victim", contest / "all" / "victim" / "run.pol", "--key", tmp_path / "thief.key"]
+    other = TRAINING.replace("small", "another")
+    ended = polarc("attack", "infinitesimal", *files, "--workload", other, "-o", tmp_path / "spoof.pol")
+    assert ended.code == 2 and "its model has no place for model/bn1.bias (8,), in which the victim ends" in ended.err
+    assert is_one_line(ended.err) and not list(tmp_path.glob("spoof*"))
 
 
 @pytest.mark.parametrize(

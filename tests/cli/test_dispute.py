@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import polarchive as pol
 from polarchive.cli.exits import Exit
 from tests import disputes
 from tests.cli.test_cli import polarc
@@ -54,6 +55,19 @@ def test_a_report_on_neither_is_refused(court: Path, tmp_path: Path) -> None:
         *("--report", tmp_path / "other.json"),
     )
     assert ended.code == Exit.USAGE and "a report on neither" in ended.err
+
+
+def test_a_report_on_a_strangers_archive_is_a_report_on_it(court: Path, tmp_path: Path) -> None:
+    with pol.open(court / "eve.pol", trusted=None) as archive:
+        told = {**json.loads((court / "alice.json").read_bytes()), "archive": archive.digest.hex()}
+    (tmp_path / "eve.json").write_text(json.dumps(told))
+    (tmp_path / "alice.pub").write_text(f"{PROVER.key}\n")
+    ended = polarc(
+        *("dispute", court / "alice.pol", court / "eve.pol", "--key", tmp_path / "alice.pub"),
+        *("--report", court / "alice.json", "--report", tmp_path / "eve.json"),
+    )
+    assert ended.code == Exit.OK, ended.err
+    assert ended.out.startswith("ONLY: only the claim of alice.pol stands") and "not a trusted key" in ended.out
 
 
 def test_whom_to_trust_must_be_said(court: Path) -> None:

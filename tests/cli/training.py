@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from torch import nn
+
 import polarchive as pol
 from polarchive.attacks.infinitesimal import Infinitesimal
 from polarchive.attacks.workload import Workload
@@ -10,6 +12,10 @@ from tests.attacks.scene import SGD
 
 def small() -> Workload:
     return replace(SGD, steps=16)
+
+
+def another() -> Workload:
+    return replace(small(), model=lambda: nn.Linear(20, 8))
 
 
 def build(header: object, device: str) -> pol.TorchTrainer:

@@ -243,6 +243,26 @@ def test_every_truncation_is_refused(tmp_path: Path) -> None:
         assert refusal_of(path) is not None
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "the file is empty"),
+        (GOOD[:FIRST], "truncated"),
+        (GOOD[: -len(TAIL)], "truncated"),
+        (GOOD[:-22], "truncated"),
+        (GOOD[:-1], "truncated"),
+        (GOOD + b"\0", "not a polarchive container: the last member is not"),
+        (b"a text", "not a polarchive container: the last member is not"),
+        (bytes(4096), "not a polarchive container: the last member is not"),
+    ],
+    ids=["empty", "first header", "no directory", "no last record", "a byte less", "a byte more", "text", "zeros"],
+)
+def test_what_ends_too_early_is_said_to_be_truncated(data: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.pol").write_bytes(data)
+    with pytest.raises(FormatError, match=said):
+        container.read(tmp_path / "a.pol")
+
+
 @pytest.mark.parametrize("size", [1, 64, 4096, 1 << 20])
 def test_bytes_put_before_or_after_are_refused(size: int, tmp_path: Path) -> None:
     for data in (bytes(size) + GOOD, GOOD + bytes(size), GOOD[:size] + GOOD, GOOD + GOOD):

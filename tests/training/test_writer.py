@@ -68,6 +68,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+def test_what_is_no_trainer_is_refused_before_there_is_a_folder(training: Training, folder: Path) -> None:
+    training.trainer = training.model  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"a Sequential, which is no trainer; wrap it: pol\.TorchTrainer\(model=model"):
+        training.writer(folder)
+    assert not folder.exists()
+
+
 def opened(folder: Path) -> pol.Archive:
     return pol.open(folder, trusted=[PROVER.key])
 

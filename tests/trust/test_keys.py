@@ -226,6 +226,16 @@ def test_a_key_that_others_have_access_to_is_refused(mode: int, passphrase: str 
     assert said == f"others have access to this private key; take it from them: chmod 600 {private}"
 
 
+@pytest.mark.parametrize("name", FILES[1:])
+def test_a_public_key_given_for_the_private_one_is_named_as_such(name: str, tmp_path: Path) -> None:
+    _, private = saved(tmp_path)
+    with pytest.raises(PolError) as caught:
+        keys.load_signer(tmp_path / name)
+    assert (
+        str(caught.value) == f"{tmp_path / name}: the public key, which signs nothing; give the private one, {private}"
+    )
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
 def test_a_key_that_only_its_owner_has_access_to_is_read(mode: int, tmp_path: Path) -> None:
     signer, private = saved(tmp_path)

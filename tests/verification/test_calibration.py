@@ -82,7 +82,7 @@ def test_quiet_tensors_are_allowed_a_tenth_of_the_median_ones_noise() -> None:
 
 
 def test_too_few_segments_say_how_many_it_takes() -> None:
-    with pytest.raises(PolError, match="needs 38 segments of 3 steps, and there are 37"):
+    with pytest.raises(PolError, match="needs 38 segments of 3 steps, and there are 37; lower --tau, raise"):
         fit(simulated(37, np.random.default_rng(0)), 0.95, 3.0)
     fit(simulated(38, np.random.default_rng(0)), 0.95, 3.0)
 

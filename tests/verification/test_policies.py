@@ -76,10 +76,21 @@ def test_an_empty_file_is_the_default_by_another_name(tmp_path: Path) -> None:
         ('kind = "fixed"\nlimit = 1e-6', Fixed(1e-6)),
         ('kind = "lp"\np = 2\nlimit = 0.5', Lp(2, 0.5)),
         ('kind = "relative"\nalpha = 1', Relative(1.0)),
+        ("alpha = 0.05", Relative(0.05)),
+        ("floor = 0.1", Relative(0.1, 0.1)),
     ],
 )
 def test_thresholds(text: str, threshold: object, tmp_path: Path) -> None:
     assert load(tmp_path, f"[threshold]\n{text}\n").threshold == threshold
+
+
+def test_a_threshold_without_a_kind_is_that_of_the_policy_like_which_it_is(tmp_path: Path) -> None:
+    assert load(tmp_path, "like = 'jia2021_full'\n[threshold]\nlimit = 0.5\n").threshold == Lp(2, 0.5)
+
+
+def test_joint_limits_that_are_left_out_are_those_of_the_policy_that_is_changed(tmp_path: Path) -> None:
+    assert load(tmp_path, "like = 'exact'\n[joint]\ntoward = 0.01\n").of_whole == (Joint(0.01, 0.0, 0.0),)
+    assert load(tmp_path, "like = 'relative'\n[joint]\ntoward = 0.02\n").of_whole == (Joint(0.02),)
 
 
 def test_what_is_known_of_the_training_can_be_asked(tmp_path: Path) -> None:
@@ -99,6 +110,8 @@ WRONG = {
     "a selection below 0": ("select = 'sample:-1'", "select = sample:-1 is not every"),
     "no such threshold": ("[threshold]\nkind = 'wide'", "kind is none of"),
     "a threshold's key of another kind": ("[threshold]\nkind = 'fixed'\nalpha = 1", "alpha is no key here"),
+    "a threshold's key of the policy's kind": ("[threshold]\nlimit = 1", "limit is no key here; known are kind, alpha"),
+    "a threshold that lacks a key": ("[threshold]\nkind = 'lp'\nlimit = 1", "kind = lp takes p and limit"),
     "a limit below 0": ("[threshold]\nkind = 'fixed'\nlimit = -1", "limit is not a number from 0 on"),
     "a limit that is nan": ("[threshold]\nkind = 'fixed'\nlimit = nan", "limit is not a number from 0 on"),
     "a limit that is true": ("[joint]\ntoward = true", "toward is not a number"),

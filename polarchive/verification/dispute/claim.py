@@ -62,18 +62,19 @@ class Claim:
     @classmethod
     def of(cls, name: str, path: Path, trust: Trust, reports: Sequence[Report]) -> "Claim":
         """Open an archive and read every byte of it; what breaks the format or is by no trusted key is no proof."""
-        archive = None
         try:
-            archive = open_archive(path, trusted=trust.keys)
-            archive.seal()
-            seen = Seen.of(archive, trust)
+            archive = open_archive(path, trusted=None)
         except FormatError as error:
-            if archive is not None:
-                archive.close()
             return cls(name, None, None, str(error), None)
         digest = archive.digest.hex() if archive.digest else ""
         report = next((each for each in reports if each.archive == digest), None)
-        return cls(name, archive, seen, None, report)
+        try:
+            archive.require_signer(trust.keys)
+            archive.seal()
+            return cls(name, archive, Seen.of(archive, trust), None, report)
+        except FormatError as error:
+            archive.close()
+            return cls(name, None, None, str(error), report)
 
     @property
     def verdict(self) -> str | None:
