@@ -8,6 +8,7 @@ import click
 
 from polarchive.cli import judging, signing, trusting
 from polarchive.cli.judging import ledger_option
+from polarchive.cli.targets import Target
 from polarchive.format.archive import open_archive
 
 
@@ -15,7 +16,7 @@ from polarchive.format.archive import open_archive
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @trusting.options
 @click.option("--as", "own", required=True, type=click.Path(exists=True, dir_okay=False), help="Your own signing key.")
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("-o", "--output", required=True, type=Target())
 @click.option("--hours", default=168, show_default=True, type=click.IntRange(1), help="Until it expires.")
 @judging.policy_options
 @ledger_option

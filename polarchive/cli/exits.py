@@ -25,7 +25,7 @@ class Exit(IntEnum):
 
 def exit_code(error: BaseException) -> Exit:
     """Return the exit code for an error that ends a command."""
-    if judges_line(error) and not isinstance(error, OpeningError):  # which only passes through what is fed
+    if judges_line(error) and not isinstance(error, OpeningError | Unreachable):  # which pass through what is fed
         return Exit.INTERNAL
     if isinstance(error, FormatError):
         return Exit.BROKEN

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from polarchive.cli import signing
+from polarchive.cli import signing, streams
 
 if TYPE_CHECKING:
     from polarchive.recording.dataset import Dataset
@@ -32,9 +32,10 @@ def command(proof: Path, run: Path, trainer: str, own: str, data: str | None, as
     from polarchive.importers.layouts import opened
 
     found, signer = opened(proof), signing.signer(own)
-    build, dataset = loading.function(trainer), _committed(data) if data else None
     quiet = as_json or not sys.stderr.isatty()
-    lacks = take(found, build(None, "cpu"), run, signer, dataset=dataset, progress=_silent if quiet else _progress)
+    with streams.apart():
+        build, dataset = loading.function(trainer), _committed(data) if data else None
+        lacks = take(found, build(None, "cpu"), run, signer, dataset=dataset, progress=_silent if quiet else _progress)
     facts = {"layout": found.layout, "states": len(found.states.paths), "steps": found.states.steps, "lacks": lacks}
     click.echo(json.dumps(facts) if as_json else "\n".join(_said(run, facts)))
 

@@ -2,13 +2,15 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from polarchive.cli import streams
 from polarchive.cli.exits import JUDGE
+from polarchive.format.archive import Archive
 from polarchive.verification.selections import Range
 
 
@@ -19,14 +21,23 @@ def function(reference: str) -> Callable[..., Any]:
     if not path or not file.is_file():
         raise click.UsageError(f"{reference}: not of the form FILE.py:function, or there is no such file")
     sys.path.insert(0, str(file.resolve().parent))
-    found = getattr(_module(file), name, None)
+    with streams.apart():
+        found = getattr(_module(file), name, None)
     if not callable(found):
         raise click.UsageError(f"{reference}: {file} has no function {name}")
     return found  # type: ignore[no-any-return]
 
 
-def segments(text: str) -> Range:
-    """Return the range that START:STOP names, either of which may be missing."""
+def segments(text: str, archive: Archive) -> Range:
+    """Return the range that START:STOP names, either of which may be missing; there is a segment in it."""
+    found = _range(text)
+    if not found(archive, b""):
+        count = len(archive.segments)
+        raise click.UsageError(f"this run has {count} segments, counted from 0: none of them is in --segments {text}")
+    return found
+
+
+def _range(text: str) -> Range:
     start, colon, stop = text.partition(":")
     try:
         if not colon:
@@ -34,6 +45,17 @@ def segments(text: str) -> Range:
         return Range(int(start) if start else None, int(stop) if stop else None)
     except ValueError:
         raise click.UsageError(f"--segments {text}: not of the form START:STOP") from None
+
+
+def require_devices(devices: Iterable[str]) -> None:
+    """Refuse devices that torch cannot use on this machine."""
+    import torch
+
+    for each in devices:
+        try:
+            torch.zeros(1, device=each).cpu()
+        except Exception:  # of many kinds, by backend
+            raise click.UsageError(f"--device {each}: this machine has no such device; use --device cpu") from None
 
 
 def _module(file: Path) -> Any:

@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from typing import Final
 
 import click
 
 from polarchive.cli.exits import Exit, exit_code, judges_line
+from polarchive.cli.streams import lasting
 
 COMMANDS: Final = {
     "attack": "Forge a proof, to see what a judge makes of it.",
@@ -60,26 +62,39 @@ def polarc() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit; every error is one line on stderr."""
+    """Run one command and exit, even if nobody reads what it prints; every error is one line on stderr."""
+    with redirect_stdout(lasting(sys.stdout)), redirect_stderr(lasting(sys.stderr)):
+        sys.exit(_ended(arguments))
+
+
+def _ended(arguments: Sequence[str] | None) -> int:
+    """Run one command and return its exit code."""
     try:
         code = polarc.main(arguments, standalone_mode=False)
     except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        return stop.exit_code
     except click.ClickException as error:
         error.show()
-        sys.exit(Exit.USAGE)
+        return Exit.USAGE
     except click.Abort:
         click.echo("polarc: interrupted", err=True)
-        sys.exit(Exit.USAGE)
+        return Exit.USAGE
     except (Exception, SystemExit) as error:  # no command exits by itself: the judge's own code did
         click.echo(f"polarc: {one_line(error)}", err=True)
-        sys.exit(exit_code(error))
-    sys.exit(code if isinstance(code, int) else Exit.OK)
+        return exit_code(error)
+    return code if isinstance(code, int) else Exit.OK
 
 
 def one_line(error: BaseException) -> str:
     """Return an error as one line; its type and place too where the message alone would puzzle."""
-    message = " ".join(str(error).split())[:500]
+    message = " ".join(_words(error).split())[:500]
     if exit_code(error) != Exit.INTERNAL:
         return message
     return ": ".join(filter(None, (judges_line(error), type(error).__name__, message)))
+
+
+def _words(error: BaseException) -> str:
+    """Return what an error says; of the system's, the file and what is wrong with it."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -23,7 +23,9 @@ _OPTIONS = (
     click.option("--as", "own", required=True, type=click.Path(exists=True, dir_okay=False), help="The run's key."),
     click.option("--judge", "judges", required=True, multiple=True, type=click.Path(exists=True, dir_okay=False)),
     click.option("--batches", required=True, help="Your FILE.py:function that returns the batch of a step."),
-    click.option("--secret", type=click.Path(dir_okay=False, path_type=Path), help="By default RUN/secret."),
+    click.option(
+        "--secret", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="By default RUN/secret."
+    ),
     click.option("--trainer", help="Your FILE.py:function; needed to show states that are not stored."),
 )
 

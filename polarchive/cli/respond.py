@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from polarchive.cli import proving, signing
+from polarchive.cli import proving, signing, streams
+from polarchive.cli.targets import Target
 from polarchive.errors import PolError
 from polarchive.exchange.sealed import SUFFIX, seal
 from polarchive.format import answer, request
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("challenge", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("-o", "--output", required=True, type=Target())
 @click.option("--encrypt", is_flag=True, help="Encrypt it with age to the judge's key; -o then ends with .polr.age.")
 @proving.options
 def command(challenge: Path, run: Path, output: Path, encrypt: bool, **options: Any) -> None:
@@ -48,7 +49,7 @@ def command(challenge: Path, run: Path, output: Path, encrypt: bool, **options: 
         if asked.expires <= time.time():
             raise PolError(f"{challenge}: has expired")
         prover = proving.Prover.of(archive, options["batches"], options["secret"], options["trainer"])
-        with TemporaryDirectory(dir=output.parent) as folder:
+        with streams.apart(), TemporaryDirectory(dir=output.parent) as folder:
             plain = Path(folder) / "answer.polr" if encrypt else output
             answer.write(plain, document, _parts(asked, prover), signer)
             if encrypt:

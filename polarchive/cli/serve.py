@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from polarchive.cli import proving, signing
+from polarchive.cli import proving, signing, streams
 from polarchive.errors import PolError
 from polarchive.format.archive import open_archive
 from polarchive.trust.keys import load_verifier
@@ -43,7 +43,8 @@ def command(run: Path, host: str, port: int, releases: Path | None, unstamped: b
         desk = Desk(archive, signer, prover.openings, prover.state, record, tell=_tell)
         with Server(host, port, desk, signer, judges) as server:
             click.echo(f"serving {run} at {server.url} for {', '.join(judge.name for judge in judges)}")
-            stop.wait()
+            with streams.apart():
+                stop.wait()
     record.close()
     click.echo("stopped")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Final
 
-from polarchive.cli import loading
+from polarchive.cli import loading, streams
 from polarchive.cli.sources import Sources, digest, forget, sources
 from polarchive.errors import PolError
 from polarchive.format.answer import Answers
@@ -61,6 +61,7 @@ def _function(named: Named) -> Callable[..., Any]:
     if named not in _FUNCTIONS:
         for name, expected in named.code:
             _require_same(named.file.parent / name, expected)
+        streams.keep_apart()
         _FUNCTIONS[named] = loading.function(f"{named.file}:{named.name}")
     return _FUNCTIONS[named]
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from polarchive.cli import judging, loading, signing, trusting, working
+from polarchive.cli import judging, loading, signing, streams, trusting, working
 from polarchive.cli.exits import Exit
 from polarchive.cli.judging import ledger_option
+from polarchive.cli.targets import Target
 from polarchive.cli.travelling import Named
 from polarchive.format import disk
 from polarchive.format.archive import Archive, open_archive
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from polarchive.verification.policy import Policy
 
 _MOST_THREADS = 256
+_OF_SEAL = ("path", "keys", "trustfile", "as_json")
 
 
 @click.command()
@@ -41,7 +44,9 @@ _MOST_THREADS = 256
 @click.option("--patience", default=300.0, show_default=True, help="Seconds for which a server is tried.")
 @judging.policy_options
 @ledger_option
-@click.option("--secret", type=click.Path(dir_okay=False, path_type=Path), help="The run's secret, if it is salted.")
+@click.option(
+    "--secret", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The run's secret, if it is salted."
+)
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads, of each worker; by default as recorded.")
 @click.option(
@@ -50,20 +55,35 @@ _MOST_THREADS = 256
 @working.options
 @click.option("--segments", help="Replay only these, as START:STOP.")
 @click.option("--exact", is_flag=True, help="As --policy exact: bit for bit, on a machine like the recording one.")
-@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Also write the JSON object to a file.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page to read.")
+@click.option("--report", type=Target(), help="Also write the JSON object to a file.")
+@click.option("--html", type=Target(), help="Also write a page to read.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(path: Path, as_json: bool, **options: Any) -> int:
     """Verify the archive or run directory PATH, which a key that you trust must have signed."""
+    _require_sense(options)
     trust = trusting.trusted(options["keys"], options["trustfile"])
     with open_archive(path, trusted=trust.keys) as archive:
         if not options["trainer"]:
-            if options["html"] or options["report"]:
-                raise click.UsageError("--html and --report tell of a replay, which needs --trainer")
             return _seal(archive, trust, as_json)
-        if not options["batches"]:
-            raise click.UsageError("--trainer needs --batches, which shows the data of each step")
         return _replay(archive, trust, as_json, **options)
+
+
+def _require_sense(options: dict[str, Any]) -> None:
+    """Refuse, before anything is read, options that would be ignored or cannot be followed."""
+    if not options["trainer"] and (given := _of_replay()):
+        raise click.UsageError(f"{', '.join(given)}: they tell of a replay, which needs --trainer")
+    if options["trainer"] and not options["batches"]:
+        raise click.UsageError("--trainer needs --batches, which shows the data of each step")
+    if options["device"] != "cpu":
+        devices = options["device"].split(",")
+        loading.require_devices(devices[:1] if options["scheduler"] else devices)  # a cluster may have the others
+
+
+def _of_replay() -> list[str]:
+    """Return the options on the command line that mean nothing where the seal alone is checked."""
+    context = click.get_current_context()
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    return [each.opts[0] for each in context.command.params if each.name in given.difference(_OF_SEAL)]
 
 
 def _seal(archive: Archive, trust: Trust, as_json: bool) -> int:
@@ -85,7 +105,8 @@ def _replay(archive: Archive, trust: Trust, as_json: bool, **options: Any) -> in
     build = _function(options["trainer"], options)
     shelf = working.shelf(options["keep"], options["trainer"])
     with (
-        _data(archive, policy := _policy(options), **options) as (data, notes),
+        streams.apart(),
+        _data(archive, policy := _policy(archive, options), **options) as (data, notes),
         working.executor(options["workers"], options["scheduler"], bool(options["secret"])) as executor,
     ):
         verdict = verify(
@@ -101,22 +122,22 @@ def _replay(archive: Archive, trust: Trust, as_json: bool, **options: Any) -> in
         )
         notes(verdict.result)
     told = json.dumps(report.as_json(verdict))
+    click.echo(told if as_json else "\n".join([*report.text(verdict), *working.taken(shelf)]))
     for target, said in ((options["report"], told), (options["html"], page(verdict) if options["html"] else "")):
         if target:
             with disk.replacing(target) as file:
                 file.write(said.encode())
-    click.echo(told if as_json else "\n".join([*report.text(verdict), *working.taken(shelf)]))
     return {"accepted": Exit.OK, "rejected": Exit.REJECTED, "inconclusive": Exit.INCONCLUSIVE}[verdict.result]
 
 
-def _policy(options: dict[str, Any]) -> "Policy":
+def _policy(archive: Archive, options: dict[str, Any]) -> "Policy":
     from polarchive.verification.checks.released import Released
 
     policy = judging.chosen(
         "exact" if options["exact"] else options["policy"], options["select"], options["calibration"]
     )
     if options["segments"]:
-        policy = replace(policy, selection=loading.segments(options["segments"]))
+        policy = replace(policy, selection=loading.segments(options["segments"], archive))
     return replace(policy, of_case=(*policy.of_case, Released(options["model"]))) if options["model"] else policy
 
 

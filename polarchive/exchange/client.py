@@ -107,7 +107,7 @@ class Channel:
                 return self._ask(shown, left)
             except (OpeningError, SignatureError) as error:
                 self._wire.close()
-                raise OpeningError(f"{shown}: {error}") from None
+                raise OpeningError(f"{_place(shown)}{error}") from None
             except Lost as lost:
                 self._wire.close()
                 if lost.final or left <= pause or self._closing.wait(pause):
@@ -122,3 +122,10 @@ class Channel:
                 self._wire.open(self._document)
             with self._wire.get(self._kept.digest, shown.name, self._limit) as (signature, chunks):
                 self._kept.keep(shown, signature, chunks)
+
+
+def _place(shown: Part) -> str:
+    """Name a part, but for its step: whoever takes that knows it."""
+    if isinstance(shown, StatePart):
+        return f"{shown}: "
+    return f"batch {shown.micro}: " if shown.micro else ""

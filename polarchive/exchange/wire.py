@@ -125,7 +125,9 @@ def _network() -> Iterator[None]:
     except (ssl.SSLCertVerificationError, SignatureError) as error:
         raise Lost(f"somebody else answers: {error}", final=True) from None
     except ssl.SSLError as error:
-        raise Lost(str(error), final="ALERT" in (error.reason or "")) from None
+        reason = error.reason or ""
+        message = "it does not know your key, which its --judge would name" if "UNKNOWN_CA" in reason else str(error)
+        raise Lost(message, final="ALERT" in reason) from None
     except (OSError, http.client.NotConnected) as error:
         raise Lost(str(error) or type(error).__name__) from None
     except http.client.HTTPException as error:

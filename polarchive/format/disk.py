@@ -31,15 +31,27 @@ def replacing(path: Path, shared: bool = False) -> Iterator[BinaryIO]:
     What is `shared` may be written by several at once, each to a temporary file of its own.
     """
     temporary = path.with_name(f"{path.name}.{token_hex(8)}.tmp" if shared else f"{path.name}.tmp")
-    try:
-        with io.BufferedWriter(Raw(temporary, "wb")) as file:
-            yield file
-            file.flush()
-            sync(file)
-        rename(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _standing_in(temporary, path):
+        try:
+            with io.BufferedWriter(Raw(temporary, "wb")) as file:
+                yield file
+                file.flush()
+                sync(file)
+            rename(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+@contextmanager
+def _standing_in(temporary: Path, path: Path) -> Iterator[None]:
+    """Tell of `path` what is wrong with the file that stands in for it."""
+    try:
+        yield
+    except OSError as error:
+        if str(error.filename) != str(temporary):  # the system names it either way
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def sync(file: io.RawIOBase | BinaryIO) -> None:

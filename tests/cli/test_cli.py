@@ -132,6 +132,11 @@ def test_pack_tells_the_digest_that_verdicts_name(place: Place) -> None:
     assert packed.out.split()[-1] == place.verify("run.pol", "--json").json["archive"]
 
 
+def test_pack_names_the_file_that_it_cannot_write(place: Place) -> None:
+    refused = polarc("pack", place / "run", "-o", place / "missing" / "run.pol")
+    assert refused.code == Exit.USAGE and f"there is no folder {place / 'missing'}\n" in refused.err
+
+
 def test_pack_leaves_the_secret_out(place: Place) -> None:
     secret = (place / "run/secret").read_text().strip()
     sealed = (place / "run.pol").read_bytes()
@@ -305,8 +310,28 @@ def test_unfinished_run_is_inconclusive(place: Place) -> None:
     assert ended.code == Exit.INCONCLUSIVE and "unfinished" in ended.out
 
 
-def test_replay_of_no_segment_is_inconclusive(place: Place) -> None:
-    assert place.verify("run.pol", "--segments", "3:").code == Exit.INCONCLUSIVE
+@pytest.mark.parametrize("segments", ["3", "3:", "50:60", "2:1"])
+def test_segments_that_the_run_does_not_have(segments: str, place: Place) -> None:
+    ended = place.verify("run.pol", "--segments", segments)
+    assert ended.code == Exit.USAGE and ended.out == ""
+    assert f"this run has 3 segments, counted from 0: none of them is in --segments {segments}\n" in ended.err
+
+
+@pytest.mark.parametrize("option", ["--report", "--html"])
+@pytest.mark.parametrize("target", ["missing/x", "run.pol/x"])
+def test_file_that_cannot_be_written_is_refused_before_the_replay(option: str, target: str, place: Place) -> None:
+    ended = place.verify("run.pol", option, str(place / target), trainer="build_raising")
+    assert ended.code == Exit.USAGE and f"there is no folder {(place / target).parent}" in ended.err
+
+
+@pytest.mark.parametrize("option", ["--report", "--html"])
+def test_verdict_is_told_before_files_are_written(
+    option: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polarchive.format.disk.Raw", lambda path, mode: (path.parent / "gone" / "file").open(mode))
+    ended = place.verify("run.pol", option, str(tmp_path / "x"))
+    assert ended.code == Exit.USAGE and ended.out.startswith("ACCEPTED")
+    assert ended.err == f"polarc: {tmp_path / 'gone' / 'file'}: No such file or directory\n"
 
 
 # verify: a rehearsal, while the run grows
@@ -356,6 +381,33 @@ def test_bad_usage(arguments: list[str], place: Place, monkeypatch: pytest.Monke
     assert ended.code == Exit.USAGE and ended.err and ended.out == "" and "Traceback" not in ended.err
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["--model", JUDGE], "--model"),
+        (["--policy", "exact"], "--policy"),
+        (["--select", "every", "--device", "cpu"], "--device, --select"),
+        (["--workers", "2"], "--workers"),
+        (["--batches", f"{JUDGE}:batches"], "--batches"),
+        (["--exact"], "--exact"),
+    ],
+    ids=["model", "policy", "two", "workers", "batches", "flag"],
+)
+def test_options_of_a_replay_are_not_ignored_without_one(given: list[object], named: str, place: Place) -> None:
+    ended = polarc("verify", place / "run.pol", "--key", place / "alice.pub", *given)
+    assert ended.code == Exit.USAGE and ended.out == "" and "they tell of a replay, which needs --trainer" in ended.err
+    assert all(each in ended.err for each in named.split(", "))
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99", "cpu,cuda:99"])
+def test_device_that_is_not_here_is_refused_before_anything_is_read(device: str, place: Place, tmp_path: Path) -> None:
+    (tmp_path / "none.pol").write_bytes(b"no archive")
+    ended = place.verify(tmp_path / "none.pol", "--device", device)
+    assert ended.code == Exit.USAGE and ended.out == ""
+    refused = device.rpartition(",")[2]
+    assert f"Error: --device {refused}: this machine has no such device; use --device cpu\n" in ended.err
+
+
 @pytest.mark.parametrize("segments", ["x", "0:y", "0:1:2"])
 def test_segments_that_are_no_range(segments: str, place: Place) -> None:
     assert place.verify("run.pol", "--segments", segments).code == Exit.USAGE
@@ -370,6 +422,13 @@ def test_function_that_is_not_there(function: str, place: Place) -> None:
 def test_file_that_is_not_there(place: Place) -> None:
     ended = polarc("verify", place / "run.pol", "--key", place / "alice.pub", "--trainer", "x.py:f", "--batches", "y")
     assert ended.code == Exit.USAGE and "x.py:f" in ended.err
+
+
+def test_secret_or_policy_that_is_not_there(place: Place) -> None:
+    secret = place.verify("run.pol", secret="nope")
+    assert secret.code == Exit.USAGE and f"File '{place / 'nope'}' does not exist" in secret.err
+    policy = place.verify("run.pol", "--policy", "nope.toml")
+    assert (policy.code, policy.err) == (Exit.USAGE, "polarc: nope.toml: No such file or directory\n")
 
 
 def test_salted_run_needs_its_secret(place: Place) -> None:

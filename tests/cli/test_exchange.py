@@ -41,16 +41,18 @@ class Two:
         ours = ("--as", self / "alice.key", "--judge", self / f"{judge}.pub", "-o", self / "answer.polr")
         return polarc("respond", self / "challenge.json", self / "run", *ours, *shown, *more)
 
-    def verify(self, batches: object, *more: object, own: str = "bob") -> Ended:
+    def verify(self, batches: object, *more: object, own: str = "bob", run: str = "run.pol") -> Ended:
         ours = ("--as", self / f"{own}.key", "--ledger", self / f"{own}.ledger", "--key", self / "alice.pub")
-        return polarc("verify", self / "run.pol", *ours, *OURS, "--batches", batches, "--exact", *more)
+        return polarc("verify", self / run, *ours, *OURS, "--batches", batches, "--exact", *more)
 
     @contextmanager
-    def serving(self, batches: str = "batches", judge: str = "bob") -> Iterator[str]:
+    def serving(
+        self, batches: str = "batches", judge: str = "bob", run: str = "run", code: Path = JUDGE
+    ) -> Iterator[str]:
         """Serve the run in a process of its own, and give its address."""
-        shown = ("--batches", f"{JUDGE}:{batches}", "--trainer", f"{JUDGE}:build", "--port", "0")
+        shown = ("--batches", f"{code}:{batches}", "--trainer", f"{code}:build", "--port", "0")
         ours = ("--as", self / "alice.key", "--judge", self / f"{judge}.pub", "--releases", self / "released.jsonl")
-        command = [str(part) for part in (EXECUTABLE, "serve", self / "run", "--unstamped", *ours, *shown)]
+        command = [str(part) for part in (EXECUTABLE, "serve", self / run, "--unstamped", *ours, *shown)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with subprocess.Popen(command, env=environment, **pipes) as process:  # type: ignore[call-overload]
@@ -73,17 +75,23 @@ def two(tmp_path: Path) -> Two:
     return two
 
 
-def record(two: Two) -> None:
+def record(two: Two, name: str = "run", store: int = 2) -> None:
     """Record a run under a run id and a secret of its own, and seal it."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     trainer = CODE.build(None, "cpu")
-    settings = {"every": 2, "signer": pol.load_signer(two / "alice.key"), "seed": 0, "store": 2, "background": False}
-    with pol.Writer(two / "run", trainer, **settings) as log:
+    settings = {
+        "every": 2,
+        "signer": pol.load_signer(two / "alice.key"),
+        "seed": 0,
+        "store": store,
+        "background": False,
+    }
+    with pol.Writer(two / name, trainer, **settings) as log:
         for step in range(2 * SEGMENTS):
             log.record(CODE.batches(step))
             trainer.step([CODE.batches(step)])
-    assert polarc("pack", two / "run", "-o", two / "run.pol").code == Exit.OK
+    assert polarc("pack", two / name, "-o", two / f"{name}.pol").code == Exit.OK
 
 
 # By files.
@@ -228,14 +236,26 @@ def test_what_the_prover_cannot_show_counts_as_withheld(two: Two) -> None:
 def test_a_stranger_is_not_served(two: Two) -> None:
     with two.serving() as url:
         judged = two.verify(url, own="eve")
-    assert judged.code == Exit.INCONCLUSIVE and is_one_line(judged.err)
+    assert judged.code == Exit.INCONCLUSIVE and is_one_line(judged.err) and "does not know your key" in judged.err
     facts = releases.read(two / "released.jsonl")
     assert facts and all(isinstance(fact, Refused) for fact in facts)
 
 
-def test_a_server_that_is_not_there_is_inconclusive(two: Two) -> None:
-    judged = two.verify("https://127.0.0.1:9", "--patience", "0.5")
+@pytest.mark.parametrize("store", [1, 2], ids=["asked for a batch", "asked for a state"])
+def test_a_server_that_is_not_there_is_inconclusive(store: int, two: Two) -> None:
+    """A batch is asked for while the judge's own code runs, which is not to blame."""
+    record(two, "other", store)
+    judged = two.verify("https://127.0.0.1:9", "--patience", "0.5", run="other.pol")
     assert judged.code == Exit.INCONCLUSIVE and is_one_line(judged.err)
+    assert re.match(f"polarc: {['step', 'state'][store - 1]} [0-9]: no answer from https://127.0.0.1:9", judged.err)
+
+
+def test_a_refusal_names_its_step_once(two: Two) -> None:
+    record(two, "other", store=1)
+    with two.serving(run="other") as url:
+        assert two.verify(url, "--select", "sample:0", run="other.pol").code == Exit.OK
+        judged = two.verify(url, run="other.pol")
+    assert judged.code == Exit.REJECTED and "openings: step 2: the prover refuses: 409 another" in judged.out
 
 
 def test_a_verification_that_was_killed_asks_for_nothing_twice(two: Two) -> None:

@@ -19,6 +19,11 @@ SHOWN: Final = """
 from polarchive.importers.layouts import opened
 batches = opened({folder!r}).batch
 """
+NOISY: Final = """
+def build_noisy(header, device):
+    print("building")
+    return build_tiny(header, device)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,13 @@ def test_proofs_are_imported_and_judged(
     batches = f"{CODE}:rows" if layout == "jia" else f"{place / layout}.py:batches"
     assert verified(place, tmp_path / "run", build, batches, "jia2021_full").code == Exit.OK
     assert verified(place, tmp_path / "run", build, batches, "strict").code == strict
+
+
+def test_what_the_trainer_prints_is_no_output(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "noisy.py").write_text(CODE.read_text() + NOISY)
+    own = ("--trainer", f"{tmp_path / 'noisy.py'}:build_noisy", "--as", place / "importer.key")
+    done = polarc("import", place / "fang", tmp_path / "run", *own, "--json")
+    assert (done.code, done.err) == (Exit.OK, "building\n") and done.json["states"] == 11
 
 
 def test_json_is_one_object(place: Path, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_what_is_fetched_ahead_is_there(scene: Scene) -> None:
 def test_what_fails_ahead_fails_when_it_is_needed(scene: Scene) -> None:
     with scene.serving(Prover(scene.run, withhold=1)) as server, scene.channel(server.url) as channel:
         channel.prefetch([BatchPart(1, 0), BatchPart(4, 0)])
-        with pytest.raises(OpeningError, match=r"step 1: .*404"):
+        with pytest.raises(OpeningError, match=r"^the prover refuses: 404"):
             channel.batch(1, 0)
         channel.batch(4, 0)
 
@@ -105,7 +105,7 @@ def test_a_wrong_batch_is_signed_and_kept(scene: Scene, knob: dict[str, Any], ba
 def test_a_batch_that_is_not_shown_is_named(scene: Scene, knob: dict[str, int], status: str) -> None:
     with scene.serving(Prover(scene.run, **knob)) as server, scene.channel(server.url) as channel:
         channel.batch(0, 0)
-        with pytest.raises(OpeningError, match=f"step 1: .*{status}"):
+        with pytest.raises(OpeningError, match=f"^the prover refuses: {status}"):
             channel.batch(1, 0)
         channel.batch(4, 0)
     assert [reason.split(":")[0] for reason in scene.refused()] == [
@@ -162,7 +162,7 @@ def test_a_request_that_may_not_be_answered_is_refused(scene: Scene, changes: di
     with (
         scene.serving() as server,
         scene.channel(server.url, scene.request(**changes), clock=lambda: 0.0) as channel,
-        pytest.raises(OpeningError, match=f"step 0: .*{reason}"),
+        pytest.raises(OpeningError, match=f"^the prover refuses: .*{reason}"),
     ):
         channel.batch(0, 0)
     assert scene.refused() == [text for text in scene.refused() if text.startswith(reason[4:])] != []

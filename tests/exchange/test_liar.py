@@ -79,7 +79,7 @@ def test_what_a_prover_says_is_held_against_it(
     with (
         lying(reply) as url,
         scene.channel(url) as channel,
-        pytest.raises(OpeningError, match=f"step 4, batch 1: .*{reason}"),
+        pytest.raises(OpeningError, match=f"batch 1: .*{reason}"),
     ):
         channel.batch(PART.step, PART.micro)
 
