@@ -48,7 +48,7 @@ COMMANDS: Final = {
 }
 
 
-@pytest.mark.parametrize("both", [False, True], ids=["stdout", "stderr too"])
+@pytest.mark.parametrize("both", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["stdout", "stderr too"])
 @pytest.mark.parametrize(("code", "functions"), COMMANDS.values(), ids=COMMANDS)
 def test_verdict_that_nobody_reads_is_the_same(code: Exit, functions: dict[str, str], both: bool, place: Place) -> None:
     assert unread([EXECUTABLE, *verify(place, **functions)], place, both) == code

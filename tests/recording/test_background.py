@@ -187,7 +187,13 @@ training.record(log, 5)
 
 
 @pytest.mark.parametrize(
-    ("end", "steps"), [("", 4), ("log.close()", 5), ("log.abandon()", 4)], ids=["left_open", "closed", "abandoned"]
+    ("end", "steps"),
+    [
+        ("", 4),
+        pytest.param("log.close()", 5, marks=pytest.mark.slow),
+        pytest.param("log.abandon()", 4, marks=pytest.mark.slow),
+    ],
+    ids=["left_open", "closed", "abandoned"],
 )
 def test_a_script_without_a_main_guard_records(end: str, steps: int, folder: Path, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
