@@ -16,7 +16,7 @@ import pytest
 import polarchive as pol
 from polarchive.exchange import attempts
 from polarchive.exchange.authority import reason_of
-from polarchive.exchange.stamps import StampClient
+from polarchive.exchange.stamps import StampClient, Stamps
 from polarchive.format import attach, marks, stamp
 from polarchive.format.archive import Archive, open_archive, pack
 from polarchive.recording.start import begin
@@ -98,11 +98,27 @@ def told(folder: Path) -> list[tuple[int, str]]:
     return [(mark.size, mark.reason) for mark in marks.read(folder)]
 
 
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the sizes of stamps in the order in which they are known: a stamp is on disk a moment before."""
+    known: list[int] = []
+    keep = Stamps._keep
+
+    def keep_and_tell(stamps: Stamps, size: int, found: stamp.Stamp) -> None:
+        keep(stamps, size, found)
+        known.append(size)
+
+    monkeypatch.setattr(Stamps, "_keep", keep_and_tell)
+    return known
+
+
 @pytest.mark.parametrize(("every", "sizes"), [(1, [1, 2, 3, 4, 5, 6]), (2, [1, 3, 5, 6]), (4, [1, 5, 6]), (99, [1, 6])])
-def test_the_first_head_is_stamped_and_one_in_so_many_and_the_last(every: int, sizes: list[int], folder: Path) -> None:
+def test_the_first_head_is_stamped_and_one_in_so_many_and_the_last(
+    every: int, sizes: list[int], folder: Path, kept: list[int]
+) -> None:
     def pause(durable: int) -> None:
         heads = durable // EVERY + 1
-        until(lambda: len(attach.names(folder)) >= sum(size <= heads and size in sizes[:-1] for size in range(7)))
+        until(lambda: len(kept) >= sum(size <= heads and size in sizes[:-1] for size in range(7)))
 
     with tsa.listening(tsa.stamps()) as url:
         assert record(folder, client(url, every=every), pause=pause) == ""
