@@ -45,6 +45,10 @@ class Size:
     segments: int
     repeats: int
 
+    @property
+    def steps(self) -> int:
+        return self.every * self.segments
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -67,7 +71,7 @@ def record(size: Size, folder: Path, device: str) -> Path:
     torch.manual_seed(SEED)
     trainer = cifar10.build(None, device)
     with pol.Writer(folder, trainer, every=size.every, signer=SIGNER, seed=SEED) as log:
-        for step in range(size.every * size.segments):
+        for step in range(size.steps):
             batch = batches(step)
             log.record(batch)
             trainer.step([batch])

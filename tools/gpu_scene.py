@@ -16,6 +16,7 @@ from polarchive.format.archive import Archive
 from polarchive.training.graphed import Graphed
 from polarchive.trust.keys import generate
 from polarchive.verification.case import Build
+from tools import bench_workers
 
 SIGNER = generate("bench.example")
 SEED = 0
@@ -23,19 +24,11 @@ RATE = 1e-3
 
 
 @dataclass(frozen=True)
-class Size:
-    """Say how long a run is, how large its batches are, how often it is judged, and by how many workers."""
+class Size(bench_workers.Size):
+    """Say also by how many workers a run is judged, and which share of its segments limits are to let pass."""
 
-    batch: int
-    every: int
-    segments: int
-    repeats: int
     workers: tuple[int, ...]
     tau: float
-
-    @property
-    def steps(self) -> int:
-        return self.every * self.segments
 
 
 FULL = Size(batch=128, every=10, segments=24, repeats=3, workers=(1, 2, 4), tau=0.9)

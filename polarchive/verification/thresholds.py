@@ -105,8 +105,9 @@ class Relative:
     def __call__(self, evidence: Evidence) -> Iterator[Measured]:
         """Yield each tensor's error, as a fraction of its update."""
         updates = {name: min(each.claimed, each.replayed) for name, each in evidence.distances.items()}
+        faint = _faint(evidence.distances)
         for name, error in _shares(evidence.distances, updates, self.floor).items():
-            unknown = _rounding(name) if self.alpha < error <= _ALIKE and name in _faint(evidence.distances) else None
+            unknown = _rounding(name) if self.alpha < error <= _ALIKE and name in faint else None
             yield Measured(name, error, self.alpha, UNIT, unknown)
 
 

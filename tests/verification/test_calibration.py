@@ -76,7 +76,7 @@ def test_tensors_without_noise_are_still_allowed_some_rounding() -> None:
 
 
 def test_quiet_tensors_are_allowed_a_tenth_of_the_median_ones_noise() -> None:
-    """Their own is small most of the time only: honest runs were rejected for three such digits in ten million."""
+    """Their own is small most of the time only: honest runs were rejected for a bias off by 3e-4 of its update."""
     (limits,) = fit([noise(segment, {A: 2e-3, B: 1e-3, C: 1e-6}) for segment in range(4)], 0.5, 2.0)
     assert limits.errors == {A: pytest.approx(4e-3), B: pytest.approx(2e-3), C: pytest.approx(2e-4)}
 
